@@ -1,0 +1,30 @@
+"""Figures of the book: readable in light and dark, by colour-blind readers and screen readers."""
+
+from mha_course.plots.canvas import (
+    BLUE,
+    GREEN,
+    HEAT,
+    INK,
+    ORANGE,
+    PURPLE,
+    RED,
+    SERIES,
+    Figure,
+    canvas,
+)
+from mha_course.plots.heads import plot_attention, plot_rows
+
+__all__ = [
+    "BLUE",
+    "GREEN",
+    "HEAT",
+    "INK",
+    "ORANGE",
+    "PURPLE",
+    "RED",
+    "SERIES",
+    "Figure",
+    "canvas",
+    "plot_attention",
+    "plot_rows",
+]
