@@ -18,9 +18,13 @@ def drop_unwanted(
     for kind in ("script_files", "css_files"):
         files = context.get(kind)
         if files:
-            context[kind] = [
-                f for f in files if not any(word in str(f.filename) for word in UNWANTED)
-            ]
+            context[kind] = [f for f in files if not _is_unwanted(f)]
+
+
+def _is_unwanted(file: Any) -> bool:
+    inline = getattr(file, "attributes", {}).get("body", "")
+    where = f"{file.filename} {inline}".lower()
+    return any(word in where for word in UNWANTED)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

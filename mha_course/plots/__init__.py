@@ -13,6 +13,7 @@ from mha_course.plots.canvas import (
     canvas,
 )
 from mha_course.plots.heads import plot_attention, plot_rows
+from mha_course.plots.tables import table
 
 __all__ = [
     "BLUE",
@@ -27,4 +28,5 @@ __all__ = [
     "canvas",
     "plot_attention",
     "plot_rows",
+    "table",
 ]

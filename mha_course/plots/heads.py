@@ -70,14 +70,24 @@ def plot_rows(
 
 
 def plot_attention(
-    weights: Float[Tensor, "T_q T_k"], tokens: Sequence[str], ax: Axes | None = None
+    weights: Float[Tensor, "T_q T_k"],
+    queries: Sequence[str],
+    ax: Axes | None = None,
+    *,
+    keys: Sequence[str] | None = None,
 ) -> Axes:
     """One head's pattern over one text: queries down, keys across.
+
+    Args:
+        weights: Each row adds up to 1.
+        queries: A name for each query.
+        ax: Where to draw; by default on a new canvas.
+        keys: A name for each key; by default the queries (self-attention).
 
     Raises:
         ValueError: as for `plot_rows`.
     """
-    ax = plot_rows(weights, tokens, tokens, ax, numbers=False)
+    ax = plot_rows(weights, queries, queries if keys is None else keys, ax, numbers=False)
     ax.set_aspect("equal")
     return ax
 
