@@ -12,7 +12,7 @@ UNWANTED = ("thebe", "require.min.js", "html-manager", "jupyter-widgets")
 
 
 def drop_unwanted(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+    _app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object
 ) -> None:
     """Remove scripts and styles whose file name is on the list."""
     for kind in ("script_files", "css_files"):

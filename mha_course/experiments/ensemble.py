@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+
+Model = TypeVar("Model", bound=nn.Module)
 
 Batch = tuple[Tensor, ...]
 """Tensors whose first axis is the seed."""
@@ -48,7 +50,7 @@ class Ensemble:
         output: Tensor = vmap(one)(self.parameters, self._buffers, *batch)
         return output
 
-    def member(self, index: int, like: nn.Module) -> nn.Module:
+    def member(self, index: int, like: Model) -> Model:
         """Return the copy trained from `seeds[index]`, loaded into `like`."""
         like.load_state_dict({name: p[index].detach() for name, p in self.parameters.items()})
         return like

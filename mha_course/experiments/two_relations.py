@@ -64,13 +64,14 @@ class PairReader(nn.Module):
 
     def forward(self, content: Float[Tensor, "B T D"]) -> Float[Tensor, "B T-2 2*D"]:
         """Return the pair for every query from FIRST_QUERY on."""
-        output = self.attention(*self._inputs(content), is_causal=True)
+        output: Tensor = self.attention(*self._inputs(content), is_causal=True)
         pair: Tensor = self.readout(output[:, FIRST_QUERY:])
         return pair
 
     def weights(self, content: Float[Tensor, "B T D"]) -> Float[Tensor, "B h T T"]:
         """Attention weights of every head."""
         query, key, value = self._inputs(content)
+        weights: Tensor
         _, weights = self.attention(query, key, value, is_causal=True, return_weights=True)
         return weights
 

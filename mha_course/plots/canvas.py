@@ -11,10 +11,13 @@ import html
 import io
 import re
 from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 import matplotlib as mpl
 import matplotlib.figure
+from cycler import cycler
 from matplotlib.axes import Axes
 
 # Stand-ins: matplotlib draws with these, and the page replaces them. Safe for colour-blind
@@ -38,7 +41,7 @@ _DARK = {
 }
 _MAX_WIDTH = 1.7  # pixels per point at most, so that a small figure is not blown up
 
-_RC = {
+_RC: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout on every machine
     "font.size": 9.5,
@@ -56,7 +59,7 @@ _RC = {
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=SERIES),
+    "axes.prop_cycle": cycler(color=SERIES),
     "figure.constrained_layout.use": True,
 }
 
@@ -119,6 +122,21 @@ class Figure:
         with mpl.rc_context({**_RC, "svg.hashsalt": salt}):
             self._figure.savefig(buffer, format="svg", metadata={"Date": None})
         return _adapt(buffer.getvalue(), f"f{salt}-", self._description)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a stand-alone SVG file that follows the reader's light or dark scheme.
+
+        Raises:
+            ValueError: the figure has no description yet.
+        """
+        dark = "".join(f"{_variable(light)}:{value};" for light, value in _DARK.items())
+        style = (
+            "<style>svg{color:#1f2328}"
+            f"@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
+        )
+        head, rest = self.svg().split(">", 1)
+        xml = f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
+        Path(path).write_text(xml, encoding="utf-8")
 
     def _repr_html_(self) -> str:
         return f'<div class="mha-figure">{_STYLE}{self.svg()}{self._table}</div>'
@@ -187,9 +205,7 @@ def _adapt(svg: str, prefix: str, description: str) -> str:
     svg = svg.replace("xlink:href", "href")
 
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', svg))
-    svg = re.sub(
-        r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg
-    )
+    svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
 
     svg = re.sub(INK, "currentColor", svg, flags=re.IGNORECASE)
