@@ -1,0 +1,37 @@
+"""Tools that some tests need: skipped without them on a laptop, an error without them in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+
+def require(*names: str, hint: str) -> str:
+    """Return the path of the first of these programs; without one, skip, or fail in CI."""
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    reason = f"needs {' or '.join(names)}, which is not on PATH: {hint}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = require(
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        hint="apt install chromium, or install Chrome",
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield browser
+        browser.close()

@@ -1,0 +1,63 @@
+"""Every chapter and every solution runs from top to bottom, cell by cell, under nbval."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
+SOLUTIONS = sorted((ROOT / "solutions").glob("*/*.ipynb"))
+
+
+def run_under_nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
+    # a process of its own: nbval is a pytest plugin, and its notebooks must not see our fixtures.
+    # --nbval-lax: cells must run; what they print is not compared, as nothing is stored
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
+        + ["--nbval-cell-timeout=120", "-c", "/dev/null", f"--rootdir={notebook.parent}", notebook],
+        cwd=notebook.parent,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_there_are_chapters_and_solutions() -> None:
+    assert len(CHAPTERS) >= 4
+    assert SOLUTIONS
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_chapter_runs(chapter: Path, tmp_path: Path) -> None:
+    notebook = tmp_path / f"{chapter.stem}.ipynb"
+    jupytext.write(jupytext.read(chapter), notebook)
+
+    result = run_under_nbval(notebook)
+
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("solution", SOLUTIONS, ids=lambda path: path.stem)
+def test_solution_runs(solution: Path, tmp_path: Path) -> None:
+    notebook = tmp_path / solution.name
+    notebook.write_bytes(solution.read_bytes())
+
+    result = run_under_nbval(notebook)
+
+    assert result.returncode == 0, result.stdout
+
+
+def test_a_failing_cell_fails(tmp_path: Path) -> None:
+    notebook = tmp_path / "broken.ipynb"
+    source = "```{code-cell} python3\nassert 1 + 1 == 3\n```\n"
+    header = "---\nkernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n---\n\n"
+    jupytext.write(jupytext.reads(header + source, fmt="md:myst"), notebook)
+
+    result = run_under_nbval(notebook)
+
+    assert result.returncode == 1
+    assert "AssertionError" in result.stdout
