@@ -1,0 +1,28 @@
+"""Checks for the exercises: a failing one names the likely mistake and where to read.
+
+The test cells of `solutions/` call `check_number`, `check_tensor` and `check_raises` with what a
+learner's function returned, with the right answer from `reference`, and with the wrong answers
+that known mistakes lead to, from `mistakes`. Only plain values are compared: it does not matter
+in which process the learner's function ran.
+"""
+
+from mha_course.grading import mistakes, reference
+from mha_course.grading.book import PAGES, book_link, section_link
+from mha_course.grading.diagnosis import Diagnosis, check_number, check_raises, check_tensor
+from mha_course.grading.fixtures import random_inputs, stderr_as_stdout
+from mha_course.grading.mistakes import Mistake
+
+__all__ = [
+    "PAGES",
+    "Diagnosis",
+    "Mistake",
+    "book_link",
+    "check_number",
+    "check_raises",
+    "check_tensor",
+    "mistakes",
+    "random_inputs",
+    "reference",
+    "section_link",
+    "stderr_as_stdout",
+]

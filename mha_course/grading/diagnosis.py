@@ -1,0 +1,266 @@
+"""Compare a learner's answer with the right one, and say what is likely wrong.
+
+Every check returns nothing, or raises a Diagnosis of three parts: what was found, the likely
+mistake, and where to read. A check accepts what is right in another style: float64, lists,
+other devices, tensors that carry gradients.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import textwrap
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from mha_course.grading.book import section_link
+from mha_course.grading.mistakes import Mistake
+
+RTOL, ATOL = 1e-4, 1e-5  # float32 sums in another order stay well within these
+RTOL_NUMBER = 1e-6  # a count of a million must not be off by one hundred
+_LINE = 78  # nbgrader's command line cuts longer lines off
+
+
+class Diagnosis(AssertionError):  # noqa: N818  what it is, not an error of the course
+    """A check failed; the message is for the learner.
+
+    A notebook shows the message alone: the stack would only show how the test is made.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython calls this in place of its own formatting
+        lines = [
+            line
+            for frame, line in traceback.walk_tb(self.__traceback__)
+            if frame.f_code.co_name == "<module>"
+        ]
+        where = f" in line {lines[0]} of this cell" if lines else ""
+        return [f"Not passed yet{where}:", *str(self).split("\n")]
+
+
+def check_tensor(
+    actual: object,
+    expected: Tensor,
+    *,
+    what: str,
+    axes: str,
+    read: str,
+    mistakes: Sequence[Mistake] = (),
+    hint: str = "",
+) -> None:
+    """Check that `actual` holds the numbers of `expected`.
+
+    Args:
+        actual: What the learner's function returned: a tensor, or lists of numbers.
+        expected: The right answer.
+        what: The call, as the message should show it: `"merge_heads(x)"`.
+        axes: Names of the axes of `expected`: `"B T h*d_head"`. Where it has fewer axes, the
+            last names count.
+        read: Anchor of the section to read.
+        mistakes: Wrong answers to compare with, the likeliest first.
+        hint: What to look at when no known mistake matches.
+
+    Raises:
+        Diagnosis: the answer is wrong; the message says how.
+    """
+    given = _as_tensor(actual, what, read)
+    right = expected.detach().double()
+    if _same(given, right):
+        return
+    names = axes.split()[-right.dim() :]
+    for mistake in mistakes:
+        if _same(given, torch.as_tensor(mistake.value).detach().double()):
+            shape = "" if given.shape == right.shape else _shapes(given, right, names)
+            _fail(f"{what} is wrong.", f"{shape}{mistake.says}", mistake.read or read)
+    if given.shape != right.shape:
+        reason = _why_this_shape(given, right, names)
+        _fail(f"{what} has the wrong shape.", f"{_shapes(given, right, names)}{reason}", read)
+    if not bool(given.isfinite().all()):
+        _fail(
+            f"{what} holds NaN or infinity.",
+            "A division by zero, a logarithm of zero or a softmax over nothing but −inf "
+            "leads to that.",
+            read,
+        )
+    wrong = int((~_close(given, right)).sum())
+    _fail(
+        f"{what} has the right shape, but {wrong} of {right.numel()} numbers are wrong.",
+        hint or "No known mistake matches. Work the example of the task through by hand.",
+        read,
+    )
+
+
+def check_number(
+    actual: object,
+    expected: float,
+    *,
+    what: str,
+    read: str,
+    mistakes: Sequence[Mistake] = (),
+    whole: bool = False,
+    hint: str = "",
+) -> None:
+    """Check that `actual` is the number `expected`.
+
+    Args:
+        actual: What the learner assigned or returned.
+        expected: The right number.
+        what: The name or the call, as the message should show it.
+        read: Anchor of the section to read.
+        mistakes: Wrong numbers to compare with, the likeliest first.
+        whole: Whether only an int will do, as for a size.
+        hint: What to look at when no known mistake matches.
+
+    Raises:
+        Diagnosis: the number is wrong; the message says how.
+    """
+    given = _as_tensor(actual, what, read)
+    if given.numel() != 1:
+        _fail(f"{what} holds {given.numel()} numbers.", "Asked is a single number.", read)
+    number = float(given)
+    if not math.isclose(number, expected, rel_tol=RTOL_NUMBER):
+        for mistake in mistakes:
+            if math.isclose(number, float(mistake.value), rel_tol=RTOL_NUMBER):
+                _fail(f"{what} is wrong: {number:g}.", mistake.says, mistake.read or read)
+        general = hint or "No known mistake matches. Work the example of the task through by hand."
+        _fail(f"{what} is wrong: {number:g}.", general, read)
+    if whole and _is_float(actual):
+        _fail(
+            f"{what} is {number:g} as a float.",
+            "A size must be an int: divide with // and not with /.",
+            read,
+        )
+
+
+def check_raises(
+    call: Callable[[], object],
+    error: type[Exception],
+    *,
+    what: str,
+    read: str,
+    mentions: Sequence[int] = (),
+    because: str = "",
+) -> None:
+    """Check that `call` raises `error`, with a message that holds all numbers of `mentions`.
+
+    Args:
+        call: The learner's function with its arguments: `lambda: head_dim(10, 4)`.
+        error: The exception that is asked for.
+        what: The call, as the message should show it.
+        read: Anchor of the section to read.
+        mentions: Numbers that the exception's message must hold.
+        because: Why an exception is right here.
+
+    Raises:
+        Diagnosis: nothing or something else was raised, or the message lacks a number.
+    """
+    try:
+        returned = call()
+    except error as caught:
+        message = str(caught)
+    except Exception as other:
+        _fail(
+            f"{what} raised {type(other).__name__}, not {error.__name__}.",
+            f"Use raise {error.__name__}(…) with a message. {because}",
+            read,
+        )
+    else:
+        _fail(
+            f"{what} returned {_short(returned)}; it must raise {error.__name__}.",
+            f"{because} Test for it with %, and raise before you divide.",
+            read,
+        )
+    missing = [n for n in mentions if not re.search(rf"(?<!\d){n}(?!\d)", message)]
+    if missing:
+        _fail(
+            f"{what} raises {error.__name__}, but its message is not helpful yet.",
+            f"Name the values in the message: {' and '.join(map(str, missing))} is missing "
+            f"in {message!r}. An f-string does it.",
+            read,
+        )
+
+
+def _fail(found: str, likely: str, read: str) -> NoReturn:
+    parts = [found, f"Likely mistake: {likely}", f"Read: {section_link(read)}"]
+    # a link must stay in one piece to be of use
+    lines = (textwrap.fill(p, _LINE, break_long_words=False, break_on_hyphens=False) for p in parts)
+    raise Diagnosis("\n".join(lines))
+
+
+def _as_tensor(actual: object, what: str, read: str) -> Tensor:
+    """Return the answer as float64 on the CPU, or say why it is no tensor."""
+    if actual is None:
+        _fail(f"{what} is None.", "A return is missing, or the task is not done yet.", read)
+    if actual is ...:
+        _fail(f"{what} is still the three dots.", "The task is not done yet.", read)
+    if callable(actual) and not isinstance(actual, Tensor):
+        _fail(f"{what} is a function.", "Call it, with brackets and arguments.", read)
+    if isinstance(actual, (list, tuple)) and any(isinstance(part, Tensor) for part in actual):
+        # a list of single numbers is as good as a tensor; anything else is several answers
+        if not all(isinstance(part, (Tensor, int, float)) and _numel(part) == 1 for part in actual):
+            _fail(
+                f"{what} is a {type(actual).__name__} of {len(actual)}.",
+                "Return one tensor. torch.stack or torch.cat makes one of several.",
+                read,
+            )
+        actual = [float(part) for part in actual]
+    try:
+        if isinstance(actual, (str, bytes, bool)):
+            raise TypeError
+        if isinstance(actual, Tensor):
+            tensor = actual
+        else:
+            tensor = torch.as_tensor(actual, dtype=torch.float64)
+        if tensor.is_complex() or tensor.dtype == torch.bool:
+            raise TypeError
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        kind = type(actual).__name__
+        _fail(f"{what} is of type {kind}: {_short(actual)}.", "Numbers are asked for.", read)
+    return tensor.detach().to(device="cpu", dtype=torch.float64)
+
+
+def _numel(part: Tensor | float) -> int:
+    return part.numel() if isinstance(part, Tensor) else 1
+
+
+def _is_float(actual: object) -> bool:
+    return isinstance(actual, float) or (isinstance(actual, Tensor) and actual.is_floating_point())
+
+
+def _same(given: Tensor, wanted: Tensor) -> bool:
+    return given.shape == wanted.shape and bool(_close(given, wanted).all())
+
+
+def _close(given: Tensor, wanted: Tensor) -> Tensor:
+    # near 0 the error of a float32 sum grows with what was added up, not with the result
+    size = max(1.0, float(wanted.abs().max())) if wanted.numel() else 1.0
+    return torch.isclose(given, wanted, rtol=RTOL, atol=ATOL * size)
+
+
+def _short(value: object) -> str:
+    return textwrap.shorten(repr(value), 40, placeholder=" …")
+
+
+def _shapes(given: Tensor, right: Tensor, names: Sequence[str]) -> str:
+    return f"The shape is {list(given.shape)}, not {list(right.shape)} = [{', '.join(names)}]. "
+
+
+def _why_this_shape(given: Tensor, right: Tensor, names: Sequence[str]) -> str:
+    """Guess a reason from the sizes, which the fixtures keep pairwise different."""
+    got, want = list(given.shape), list(right.shape)
+    if sorted(got) == sorted(want) and len(set(want)) == len(want):
+        order = ", ".join(names[want.index(size)] for size in got)
+        return f"Your axes seem to be [{order}]: a transpose is missing or one too many."
+    for i, name in enumerate(names):
+        if got == want[:i] + want[i + 1 :]:
+            return f"The axis {name} is gone: was it added up, averaged or merged?"
+    if given.numel() == right.numel():
+        return "The number of elements is right: a transpose, split or merge is missing."
+    if len(got) != len(want):
+        return f"There must be {len(want)} axes."
+    differing = [name for name, a, b in zip(names, got, want, strict=True) if a != b]
+    return f"Look at where the size of {' and '.join(differing)} comes from."

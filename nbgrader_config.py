@@ -1,0 +1,38 @@
+"""Settings of nbgrader for this course; every `nbgrader` command in this folder reads them."""
+
+import os
+import sys
+from pathlib import Path
+
+c = get_config()
+
+# nbgrader calls `alembic` by name when it makes the gradebook. With .venv/bin in front of PATH
+# that works in a terminal where the environment is not activated, and in JupyterLab.
+_bin = str(Path(sys.executable).parent)
+if os.environ.get("PATH", "").split(os.pathsep)[0] != _bin:
+    os.environ["PATH"] = os.pathsep.join([_bin, os.environ.get("PATH", "")])
+
+# Where things lie. The gradebook is gradebook.db beside this file, and not in git.
+c.CourseDirectory.root = str(Path(__file__).resolve().parent)
+c.CourseDirectory.course_id = "multi-head-attention"
+c.CourseDirectory.source_directory = "solutions"  # what instructors write
+c.CourseDirectory.release_directory = "exercises"  # what learners get, generated
+
+# What learners find where the solution was.
+c.ClearSolutions.code_stub = {
+    "python": 'raise NotImplementedError("Task not done yet: write your code here")'
+}
+c.ClearSolutions.text_stub = "*Write your answer here, in place of this line.*"
+
+# A cell may run for a minute, then it counts as failed and the next one runs.
+c.Execute.timeout = 60
+c.Execute.error_on_timeout = {
+    "ename": "CellTimeoutError",
+    "evalue": "This cell ran for more than 60 seconds. Is there an endless loop?",
+    "traceback": [
+        "CellTimeoutError: this cell ran for more than 60 seconds. Is there an endless loop?"
+    ],
+}
+
+# A test cell that a learner deleted is put back before grading.
+c.OverwriteCells.add_missing_cells = True

@@ -1,0 +1,119 @@
+"""A course folder for the tests: the real configuration and solutions, and the real commands."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from students import Student
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOLUTION = REPOSITORY / "solutions" / "heads" / "heads.ipynb"
+RELEASE = REPOSITORY / "exercises" / "heads" / "heads.ipynb"
+BOOK_URL = "https://book.example/mha"
+
+AUTOGRADED = (
+    "d_k_of_1024_by_16",
+    "head_dim",
+    "attention_weights",
+    "attend",
+    "mean_pattern",
+    "split_heads",
+    "merge_heads",
+    "multi_head",
+    "head_contributions",
+    "mha_parameters",
+    "price_of_w_o",
+)
+WRITTEN = ("why_one_head_is_not_enough", "law_or_convention")
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def cells_by_id(notebook: NotebookNode) -> dict[str, NotebookNode]:
+    """Cells by grade_id."""
+    return {
+        cell.metadata.nbgrader.grade_id: cell
+        for cell in notebook.cells
+        if "nbgrader" in cell.metadata
+    }
+
+
+def without_markers(source: str) -> str:
+    """Source of a solution cell as a student would have written it."""
+    return "\n".join(line for line in source.split("\n") if "SOLUTION" not in line)
+
+
+def submission(released: NotebookNode, solution: NotebookNode, student: Student) -> NotebookNode:
+    """Return the notebook that `student` hands in."""
+    notebook = copy.deepcopy(released)
+    solved = cells_by_id(solution)
+    unknown = {*student.answers, *student.edited, *student.deleted} - set(solved)
+    assert not unknown, f"no such cells: {unknown}"
+    for grade_id, cell in cells_by_id(notebook).items():
+        if grade_id in student.answers:
+            cell.source = student.answers[grade_id]
+        elif grade_id in student.edited:
+            cell.source = student.edited[grade_id]
+        elif student.start == "solution" and cell.metadata.nbgrader.solution:
+            cell.source = without_markers(solved[grade_id].source)
+    notebook.cells = [
+        cell
+        for cell in notebook.cells
+        if cell.metadata.get("nbgrader", {}).get("grade_id") not in student.deleted
+    ]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in student.extra]
+    return notebook
+
+
+class Course:
+    """A folder with a copy of the course, in which nbgrader runs as a subprocess."""
+
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self.folder = folder
+        self.env = os.environ | {
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "MHA_BOOK_URL": BOOK_URL,
+            "OMP_NUM_THREADS": "1",
+            # nothing from, and nothing into, the settings of whoever runs the tests
+            "HOME": str(scratch),
+            "IPYTHONDIR": str(scratch / "ipython"),
+            "JUPYTER_CONFIG_DIR": str(scratch / "config"),
+            "JUPYTER_DATA_DIR": str(scratch / "data"),
+            "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+        }
+        shutil.copy(REPOSITORY / "nbgrader_config.py", folder)
+        shutil.copytree(
+            REPOSITORY / "solutions",
+            folder / "solutions",
+            ignore=shutil.ignore_patterns(".ipynb_checkpoints"),
+        )
+
+    def nbgrader(self, *arguments: str) -> str:
+        """Run one nbgrader command and return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "nbgrader", *arguments],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, f"nbgrader {' '.join(arguments)} failed:\n{said[-5000:]}"
+        return said
+
+    def hand_in(self, name: str, notebook: NotebookNode) -> Path:
+        path = self.folder / "submitted" / name / "heads" / "heads.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(notebook, path)
+        return path
