@@ -35,7 +35,7 @@ test: book ## Run everything that must hold: lint, types, tests, notebooks, grad
 	$(BIN)/python -m pytest
 
 lab: $(READY) ## Open the exercises in JupyterLab
-	$(BIN)/jupyter lab --notebook-dir exercises
+	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises
 
 exercises: $(READY) ## Make exercises/ anew from solutions/
 	$(BIN)/nbgrader generate_assignment --force heads

@@ -39,6 +39,14 @@ def width(name: str, tensor: Tensor, expected: int, what: str) -> None:
         )
 
 
+def floating_point(name: str, tensor: Tensor) -> None:
+    """Raise unless `tensor` holds floating-point numbers."""
+    if not tensor.is_floating_point():
+        raise TypeError(
+            f"{name} has dtype {tensor.dtype}; attention needs floating point: use {name}.float()"
+        )
+
+
 def query_and_key(query: Tensor, key: Tensor) -> None:
     """Raise unless scores between `query` and `key` can be computed."""
     for name, tensor in (("query", query), ("key", key)):
@@ -91,10 +99,7 @@ def mask(attn_mask: Tensor, scores_shape: torch.Size) -> None:
 def _sequence(name: str, tensor: Tensor) -> None:
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} is a {type(tensor).__name__}; it must be a torch.Tensor")
-    if not tensor.is_floating_point():
-        raise TypeError(
-            f"{name} has dtype {tensor.dtype}; attention needs floating point: use {name}.float()"
-        )
+    floating_point(name, tensor)
     if tensor.dim() < 2:
         raise ValueError(
             f"{name} has shape {list(tensor.shape)}; it must end in two axes, [..., T, d_head]"

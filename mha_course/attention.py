@@ -97,9 +97,10 @@ def attention_weights(
     if allowed is None:
         return scores.softmax(dim=-1)
 
-    weights = scores.masked_fill(~allowed, -math.inf).softmax(dim=-1)
-    # softmax over nothing but -inf is 0/0: such a row becomes zeros
-    return weights.masked_fill(~allowed.any(dim=-1, keepdim=True), 0.0)
+    # softmax over nothing but -inf is 0/0: such a row is filled before it, and set to zero after
+    nothing = ~allowed.any(dim=-1, keepdim=True)
+    scores = scores.masked_fill(~allowed, -math.inf).masked_fill(nothing, 0.0)
+    return scores.softmax(dim=-1).masked_fill(nothing, 0.0)
 
 
 def attention(
@@ -123,8 +124,8 @@ def attention(
 
 
 def split_heads(
-    x: Float[Tensor, "B T h*d_head"], num_heads: int
-) -> Float[Tensor, "B {num_heads} T d_head"]:
+    x: Float[Tensor, "B T width"], num_heads: int
+) -> Float[Tensor, "B {num_heads} T width//{num_heads}"]:
     """Cut the last axis into heads and move the head axis forward.
 
     Head i gets the columns i·d_head … (i+1)·d_head − 1 of every token.

@@ -110,6 +110,7 @@ class MultiHeadAttention(nn.Module):
         value = key if value is None else value
         for name, tensor in (("query", query), ("key", key), ("value", value)):
             _checks.rank(name, tensor, ("B", "T", "d_model"))
+            _checks.floating_point(name, tensor)
             _checks.width(name, tensor, self.d_model, "d_model")
 
         q = split_heads(self.w_q(query), self.num_heads)  # [B, h, T_q, d_head]

@@ -9,8 +9,9 @@ in which process the learner's function ran.
 from mha_course.grading import mistakes, reference
 from mha_course.grading.book import PAGES, book_link, section_link
 from mha_course.grading.diagnosis import Diagnosis, check_number, check_raises, check_tensor
-from mha_course.grading.fixtures import random_inputs, stderr_as_stdout
+from mha_course.grading.fixtures import random_inputs
 from mha_course.grading.mistakes import Mistake
+from mha_course.grading.task import task
 
 __all__ = [
     "PAGES",
@@ -24,5 +25,5 @@ __all__ = [
     "random_inputs",
     "reference",
     "section_link",
-    "stderr_as_stdout",
+    "task",
 ]

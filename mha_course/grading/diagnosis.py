@@ -184,11 +184,16 @@ def check_raises(
         )
 
 
-def _fail(found: str, likely: str, read: str) -> NoReturn:
+def diagnose(found: str, likely: str, read: str) -> Diagnosis:
+    """Word a diagnosis: what was found, the likely mistake, and the anchor of where to read."""
     parts = [found, f"Likely mistake: {likely}", f"Read: {section_link(read)}"]
     # a link must stay in one piece to be of use
     lines = (textwrap.fill(p, _LINE, break_long_words=False, break_on_hyphens=False) for p in parts)
-    raise Diagnosis("\n".join(lines))
+    return Diagnosis("\n".join(lines))
+
+
+def _fail(found: str, likely: str, read: str) -> NoReturn:
+    raise diagnose(found, likely, read)
 
 
 def _as_tensor(actual: object, what: str, read: str) -> Tensor:

@@ -1,10 +1,6 @@
-"""What test cells need around a check: fixed random inputs, and a quiet stderr."""
+"""Fixed random inputs for the test cells."""
 
 from __future__ import annotations
-
-import contextlib
-import sys
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -23,13 +19,3 @@ def random_inputs(*shapes: tuple[int, ...], seed: int) -> tuple[Tensor, ...]:
         torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
         for shape in shapes
     )
-
-
-@contextlib.contextmanager
-def stderr_as_stdout() -> Iterator[None]:
-    """Send what is written to stderr to stdout, for example a warning in a right answer.
-
-    nbgrader gives no points to a test cell that writes anything to stderr.
-    """
-    with contextlib.redirect_stderr(sys.stdout):
-        yield

@@ -54,6 +54,8 @@ MOST = TABLE.pop("most")
 # What the feedback says: (student, task, words of the diagnosis, section to read)
 FEEDBACK = [
     ("blank", "d_k_of_1024_by_16", "not done yet", "d-model-over-h"),
+    ("blank", "split_heads", "The task is not done yet", "split-and-merge"),
+    ("syntax_error", "merge_heads", "was not run, or did not get that far", "split-and-merge"),
     ("half_done", "mean_pattern", "they add up to 1.1", "the-mean-of-three-patterns"),
     ("view_split", "split_heads", "The split is view(B, h, T, d_head)", "the-view-mistake"),
     ("view_split", "multi_head", "In split_heads: The split is view(B,", "the-view-mistake"),

@@ -20,7 +20,7 @@ from mha_course.grading import (
     random_inputs,
     reference,
     section_link,
-    stderr_as_stdout,
+    task,
 )
 from mha_course.grading.diagnosis import RTOL, RTOL_NUMBER
 
@@ -338,8 +338,35 @@ def test_random_inputs_depend_on_the_seed_alone() -> None:
     assert not torch.equal(first[0], random_inputs((2, 3), seed=6)[0])
 
 
-def test_stderr_goes_to_stdout(capsys) -> None:
-    with stderr_as_stdout():
+def test_a_task_that_passes_says_so_and_leaves_stderr_empty(capsys) -> None:
+    with task("Task 3", read="split-and-merge"):
         print("a warning", file=sys.stderr)
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("a warning\n", "")
+    assert captured.out == "a warning\nTask 3: the tests in this cell pass.\n"
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (NotImplementedError("Task not done yet"), "The task is not done yet."),
+        (NameError("name 'split_heads' is not defined"), "was not run"),
+        (RuntimeError("shape mismatch"), "stops with RuntimeError: shape mismatch"),
+    ],
+)
+def test_an_exception_of_the_learner_is_explained(error: Exception, says: str) -> None:
+    with pytest.raises(Diagnosis) as caught, task("Task 3", read="split-and-merge"):
+        raise error
+    message = " ".join(str(caught.value).split())
+    assert says in message
+    assert message.endswith("chapters/cutting-d-model-into-heads.html#split-and-merge")
+
+
+def test_a_diagnosis_passes_through_a_task_unchanged() -> None:
+    with pytest.raises(Diagnosis, match="wrong axis"), task("Task 3", read="split-and-merge"):
+        raise Diagnosis("wrong axis")
+
+
+def test_ctrl_c_is_no_mistake_of_the_learner() -> None:
+    with pytest.raises(KeyboardInterrupt), task("Task 3", read="split-and-merge"):
+        raise KeyboardInterrupt

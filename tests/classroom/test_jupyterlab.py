@@ -49,9 +49,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         port = free.getsockname()[1]
     log = (tmp_path_factory.mktemp("log") / "lab.log").open("w+")
     server = subprocess.Popen(
-        [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-        + ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
-        + [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"],
+        [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+            *(f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={folder}"),
+        ],
         cwd=folder,
         env=course.env,
         stdout=log,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,10 @@ def run_under_nbval(notebook: Path) -> subprocess.CompletedProcess[str]:
     # a process of its own: nbval is a pytest plugin, and its notebooks must not see our fixtures.
     # --nbval-lax: cells must run; what they print is not compared, as nothing is stored
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax"]
-        + ["--nbval-cell-timeout=120", "-c", "/dev/null", f"--rootdir={notebook.parent}", notebook],
+        [
+            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull),
+            *("--nbval-lax", "--nbval-cell-timeout=120", f"--rootdir={notebook.parent}", notebook),
+        ],
         cwd=notebook.parent,
         capture_output=True,
         text=True,
@@ -54,7 +57,7 @@ def test_solution_runs(solution: Path, tmp_path: Path) -> None:
 def test_a_failing_cell_fails(tmp_path: Path) -> None:
     notebook = tmp_path / "broken.ipynb"
     source = "```{code-cell} python3\nassert 1 + 1 == 3\n```\n"
-    header = "---\nkernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n---\n\n"
+    header = "---\nkernelspec:\n  display_name: Python 3\n  name: python3\n---\n\n"
     jupytext.write(jupytext.reads(header + source, fmt="md:myst"), notebook)
 
     result = run_under_nbval(notebook)

@@ -1,0 +1,64 @@
+"""What surrounds the checks of one task in a test cell."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import sys
+import traceback
+from collections.abc import Iterator
+
+from mha_course.grading.diagnosis import Diagnosis, diagnose
+
+
+@contextlib.contextmanager
+def task(name: str, *, read: str) -> Iterator[None]:
+    """Run the checks of a task, and say that they pass or why they could not.
+
+    An exception in the learner's code becomes a Diagnosis that names it and its line. What is
+    written to stderr, for example a warning in a right answer, goes to stdout: nbgrader gives no
+    points to a test cell that writes to stderr.
+
+    Args:
+        name: As in the task's card: "Task 3".
+        read: Anchor of the section to read.
+
+    Raises:
+        Diagnosis: a check failed, or the learner's code raised an exception.
+    """
+    with contextlib.redirect_stderr(sys.stdout):
+        try:
+            yield
+        except Diagnosis:
+            raise
+        except Exception as error:
+            found, likely = _explain(error)
+            raise diagnose(f"{name}: {found}", likely, read) from None
+    print(f"{name}: the tests in this cell pass.")
+
+
+def _explain(error: Exception) -> tuple[str, str]:
+    """Return what was found and what is likely wrong."""
+    if isinstance(error, NotImplementedError):
+        return "the code still raises NotImplementedError.", "The task is not done yet."
+    if isinstance(error, NameError):
+        return (
+            f"{error}.",
+            "The cell that should define it was not run, or did not get that far. Run it; if it "
+            "shows an error, for example in its syntax, mend that first.",
+        )
+    return (
+        f"the code stops with {type(error).__name__}: {error}.",
+        f"{_where(error)}Call the function on the example of the task, and print the shapes in it.",
+    )
+
+
+def _where(error: Exception) -> str:
+    """Return the last line of a notebook cell that was running, other than those of the test."""
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        code = frame.f_code
+        in_notebook = "ipykernel" in code.co_filename or code.co_filename.startswith("<ipython")
+        if in_notebook and not code.co_name.startswith(("check_", "<")):
+            source = linecache.getline(code.co_filename, line).strip()
+            return f"It happens in {code.co_name}, line {line} of its cell: {source} — "
+    return ""
