@@ -4,6 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
+from nbgrader.preprocessors import ClearHiddenTests, GetGrades
+
 c = get_config()
 
 # nbgrader calls `alembic` by name when it makes the gradebook. With .venv/bin in front of PATH
@@ -36,3 +39,6 @@ c.Execute.error_on_timeout = {
 
 # A test cell that a learner deleted is put back before grading.
 c.OverwriteCells.add_missing_cells = True
+
+# Learners see in their feedback what failed, but not the hidden tests: those serve again.
+c.GenerateFeedback.preprocessors = [GetGrades, ClearHiddenTests, CSSHTMLHeaderPreprocessor]
