@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
@@ -35,3 +36,12 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """Folder of the built book."""
+    folder = Path(__file__).parents[1] / "_build" / "html"
+    if not (folder / "index.html").exists():
+        pytest.fail("there is no built book: run `make book` first")
+    return folder

@@ -6,7 +6,8 @@ time in overhead, not in arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from statistics import fmean, stdev
 from typing import NamedTuple, TypeVar
@@ -76,16 +77,32 @@ class Ensemble:
         optimiser = torch.optim.Adam(self.parameters.values(), lr=learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         history = []
-        for _ in range(steps):
-            inputs, target = make_batch(generators)
-            # summed over seeds, so that each copy gets exactly the gradient of its own loss
-            loss = (self(*inputs) - target).square().flatten(1).mean(1).sum()
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            history.append(loss.item() / len(self.seeds))
+        with one_thread():
+            for _ in range(steps):
+                inputs, target = make_batch(generators)
+                # summed over seeds, so that each copy gets exactly the gradient of its own loss
+                loss = (self(*inputs) - target).square().flatten(1).mean(1).sum()
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                schedule.step()
+                history.append(loss.item() / len(self.seeds))
         return history
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread.
+
+    Tiny tensors gain nothing from more, and on a busy machine threads that wait for each other
+    make a step many times slower.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Interval(NamedTuple):

@@ -39,6 +39,7 @@ _DARK = {
     PURPLE: "#e29cc6",
     HEAT: "#0f6aa5",
 }
+_DARK_TEXT = "#e6edf3"  # lighter than the page's text, so that it can be read on a full cell
 _MAX_WIDTH = 1.7  # pixels per point at most, so that a small figure is not blown up
 
 _RC: dict[Any, Any] = {
@@ -132,7 +133,7 @@ class Figure:
         dark = "".join(f"{_variable(light)}:{value};" for light, value in _DARK.items())
         style = (
             "<style>svg{color:#1f2328}"
-            f"@media(prefers-color-scheme:dark){{svg{{color:#e6edf3;{dark}}}}}</style>"
+            f"@media(prefers-color-scheme:dark){{svg{{color:{_DARK_TEXT};{dark}}}}}</style>"
         )
         head, rest = self.svg().split(">", 1)
         xml = f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
@@ -188,7 +189,7 @@ def _style_sheet() -> str:
         ".mha-figure svg *{stroke-linejoin:round;stroke-linecap:butt}"
         ".mha-scroll{overflow-x:auto}"
         f'html[data-theme="dark"] .mha-figure,'
-        f'body[data-jp-theme-light="false"] .mha-figure{{{dark}}}'
+        f'body[data-jp-theme-light="false"] .mha-figure{{color:{_DARK_TEXT};{dark}}}'
         "</style>"
     )
 

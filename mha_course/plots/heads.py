@@ -38,7 +38,7 @@ def plot_rows(
             f"{len(columns)} column names it must be [{len(rows)}, {len(columns)}], and not empty"
         )
     low, high = weights.min().item(), weights.max().item()
-    if low < 0 or high > 1 + 1e-4:
+    if not (low >= 0 and high <= 1 + 1e-4):  # NaN, too, is outside
         raise ValueError(f"weights run from {low:.3f} to {high:.3f}; they must lie between 0 and 1")
     if ax is None:
         ax = canvas().axes
