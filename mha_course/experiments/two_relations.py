@@ -115,7 +115,7 @@ def run(
     *,
     seeds: Sequence[int],
     steps: int = 400,
-    batch_size: int = 64,
+    batch_size: int = 32,
     learning_rate: float = 0.03,
 ) -> Result:
     """Train `setting` once per seed, and test on data that it has not seen."""
