@@ -34,9 +34,10 @@ class Ensemble:
         if not seeds:
             raise ValueError("seeds is empty; give at least one")
         models = []
-        for seed in seeds:
-            torch.manual_seed(seed)
-            models.append(make_model())
+        with torch.random.fork_rng(devices=[]):  # leave the caller's random numbers alone
+            for seed in seeds:
+                torch.manual_seed(seed)
+                models.append(make_model())
         self.seeds = tuple(seeds)
         self.parameters, self._buffers = stack_module_state(models)
         self._skeleton = deepcopy(models[0]).to("meta")

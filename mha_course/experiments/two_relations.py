@@ -25,7 +25,8 @@ Readout = Literal["linear", "mlp"]
 
 NUM_TOKENS = 8
 CONTENT_WIDTH = 8  # D
-D_MODEL = CONTENT_WIDTH + NUM_TOKENS  # content beside a one-hot position; also 2·D, the pair
+D_MODEL = CONTENT_WIDTH + NUM_TOKENS  # content beside a one-hot position
+assert D_MODEL == 2 * CONTENT_WIDTH, "the output is the pair, 2·D numbers wide"
 FIRST_QUERY = 2  # the tokens before it have no previous token other than the first
 CEILING_ONE_HEAD = 0.5  # share of the pair's variance: the bound proved in chapter 1
 HIDDEN = 128  # width of the MLP readout
