@@ -118,9 +118,9 @@ def attention(
     >>> attention(torch.zeros(1, 4), torch.randn(2, 4), torch.tensor([[0.0], [1.0]]))
     tensor([[0.5000]])
     """
-    _checks.query_and_key(query, key)
+    weights = attention_weights(query, key, attn_mask=attn_mask, is_causal=is_causal)
     _checks.key_and_value(key, value)
-    return attention_weights(query, key, attn_mask=attn_mask, is_causal=is_causal) @ value
+    return weights @ value
 
 
 def split_heads(
