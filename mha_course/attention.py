@@ -1,8 +1,9 @@
-"""Attention of one head, and how heads are cut out of d_model and put back.
+"""Attention of one head, and how heads are cut out of one vector and put back.
 
     attention(Q, K, V) = softmax(Q Kᵀ / √d_head) V            Vaswani et al. 2017, eq. 1
 
-Axis names: B batch, h heads, T_q queries, T_k keys, d_head width of a head.
+Axis names: B batch, h heads, T_q queries, T_k keys, d_head width of a query and of a key,
+d_v width of a value.
 """
 
 from __future__ import annotations
@@ -14,51 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mha_course import _checks
-
-
-def head_dim(d_model: int, num_heads: int) -> int:
-    """Width of one head when `num_heads` heads share `d_model`: d_model / num_heads.
-
-    This is the convention of Vaswani et al. 2017, section 3.2.2, where it is called d_k.
-
-    Raises:
-        ValueError: `num_heads` does not divide `d_model`, or one of them is below 1.
-        TypeError: one of them is not an int.
-
-    >>> head_dim(512, 8)
-    64
-    """
-    _checks.positive_int("d_model", d_model)
-    _checks.positive_int("num_heads", num_heads)
-    if d_model % num_heads:
-        near = _nearest_divisors(d_model, num_heads)
-        raise ValueError(
-            f"d_model={d_model} is not divisible by num_heads={num_heads}; "
-            f"try {' or '.join(map(str, near))}"
-        )
-    return d_model // num_heads
-
-
-def _nearest_divisors(n: int, near: int) -> list[int]:
-    """Return the divisors of `n` next below and next above `near`, as far as they exist."""
-    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
-    divisors = sorted({*small, *(n // d for d in small)})
-    return [d for d in divisors if d < near][-1:] + [d for d in divisors if d > near][:1]
-
-
-def causal_mask(
-    num_queries: int, num_keys: int, device: torch.device | None = None
-) -> Bool[Tensor, "T_q T_k"]:
-    """Mask in which a query may attend to itself and to what came before it.
-
-    With fewer queries than keys the queries are the *last* ones (bottom-right alignment),
-    which is what step-by-step decoding needs.
-
-    >>> causal_mask(2, 3).int().tolist()
-    [[1, 1, 0], [1, 1, 1]]
-    """
-    everything = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
-    return everything.tril(diagonal=num_keys - num_queries)
+from mha_course.masks import both, causal_mask
+from mha_course.shapes import head_dim
 
 
 def attention_weights(
@@ -73,34 +31,58 @@ def attention_weights(
     Args:
         query: One row per query.
         key: One row per key.
-        attn_mask: True = may attend; broadcasts to `[*batch, T_q, T_k]`. A query that may
-            attend to nothing gets a row of zeros, not NaN.
+        attn_mask: True = may attend. `[T_q, T_k]`, or as many axes as the scores, each of
+            them of the scores' size or 1. A query that may attend to nothing gets a row of
+            zeros, not NaN.
         is_causal: Also forbid the future; see `causal_mask` for T_q ≠ T_k.
 
     Raises:
         ValueError: widths, batch axes or the mask's shape do not fit.
-        TypeError: an input is not floating point, or the mask is not boolean.
+        TypeError: an input is not a floating-point tensor, dtypes differ, or the mask is not
+            boolean.
 
     >>> attention_weights(torch.zeros(1, 4), torch.randn(2, 4))
     tensor([[0.5000, 0.5000]])
     """
     _checks.query_and_key(query, key)
-    scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])  # [*batch, T_q, T_k]
-
-    allowed = None
+    # Q is smaller than Q Kᵀ: scaled before the product, the scores need no further pass
+    scores = (query / math.sqrt(query.shape[-1])) @ key.mT  # [*batch, T_q, T_k]
     if attn_mask is not None:
-        _checks.mask(attn_mask, scores.shape)
-        allowed = attn_mask
+        _checks.mask(attn_mask, scores)
+    num_queries, num_keys = scores.shape[-2:]
+    may_be_empty = attn_mask is not None or num_queries > num_keys
     if is_causal:
-        causal = causal_mask(scores.shape[-2], scores.shape[-1], scores.device)
-        allowed = causal if allowed is None else allowed & causal
-    if allowed is None:
-        return scores.softmax(dim=-1)
+        attn_mask = both(attn_mask, causal_mask(num_queries, num_keys, scores.device))
+    if attn_mask is None:
+        return _softmax(scores)
+    if not may_be_empty:
+        return _softmax(_block(scores, ~attn_mask))
 
-    # softmax over nothing but -inf is 0/0: such a row is filled before it, and set to zero after
-    nothing = ~allowed.any(dim=-1, keepdim=True)
-    scores = scores.masked_fill(~allowed, -math.inf).masked_fill(nothing, 0.0)
-    return scores.softmax(dim=-1).masked_fill(nothing, 0.0)
+    # softmax over nothing but −inf is 0/0: such a row is left as it is, and set to zero after
+    nothing = ~attn_mask.any(dim=-1, keepdim=True)  # [..., T_q, 1]
+    return _softmax(_block(scores, ~attn_mask & ~nothing)).masked_fill(nothing, 0.0)
+
+
+def _block(scores: Tensor, blocked: Tensor) -> Tensor:
+    """Add −inf where `blocked`: e to it is 0."""
+    minus_inf = torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -math.inf)
+    return torch.add(scores, minus_inf, out=_reuse(scores))
+
+
+def _softmax(scores: Tensor) -> Tensor:
+    return torch.softmax(scores, dim=-1, out=_reuse(scores))
+
+
+def _reuse(scores: Tensor) -> Tensor | None:
+    """Where no gradient will ask for the scores, what comes of them may take their place.
+
+    T_q × T_k numbers per head are the largest tensor there is, and new memory is slow.
+    """
+    # a compiler reuses memory by itself, and cannot trace the second question; a tensor inside
+    # torch.func.vmap is a wrapper that cannot be written to
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+        return None
+    return scores if torch.func.debug_unwrap(scores) is scores else None
 
 
 def attention(
@@ -132,6 +114,7 @@ def split_heads(
 
     Raises:
         ValueError: `x` has not three axes, or its width is not divisible by `num_heads`.
+        TypeError: `x` is not a tensor, or `num_heads` is not an int.
 
     >>> split_heads(torch.zeros(2, 5, 12), num_heads=4).shape
     torch.Size([2, 4, 5, 3])
@@ -148,6 +131,7 @@ def merge_heads(x: Float[Tensor, "B h T d_head"]) -> Float[Tensor, "B T h*d_head
 
     Raises:
         ValueError: `x` has not four axes.
+        TypeError: `x` is not a tensor.
 
     >>> merge_heads(torch.zeros(2, 4, 5, 3)).shape
     torch.Size([2, 5, 12])

@@ -1,32 +1,49 @@
-"""Multi-head attention as one module, all heads computed in one batch.
+"""Multi-head attention as one module: projections, heads in one of three forms, W_O.
 
-With head_i = attention(X W_Q_i, X W_K_i, X W_V_i), as in Vaswani et al. 2017, section 3.2.2:
+With z_i = attention(X W_Q_i, X W_K_i, X W_V_i), as in Vaswani et al. 2017, section 3.2.2:
 
-    MultiHead(X) = concat(head_1, …, head_h) W_O = Σ_i head_i W_O_i
+    MultiHead(X) = concat(z_0, …, z_{h−1}) W_O = Σ_i z_i W_O_i
+
+Axis names: B batch, h query heads, g key/value heads, T_q queries, T_k keys, d_head width of a
+query and of a key, d_v width of a value.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal, overload
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from mha_course import _checks
-from mha_course.attention import attention_weights, head_dim, merge_heads, split_heads
+from mha_course.attention import merge_heads, split_heads
+from mha_course.cache import KVCache
+from mha_course.forms import FORMS, FormName, Heads
+from mha_course.masks import both, padding_mask, per_head
+from mha_course.shapes import attention_shape
 
 
 class MultiHeadAttention(nn.Module):
-    """`num_heads` heads over `d_model`, with an output projection.
+    """Self- and cross-attention with any number of query and key/value heads.
 
     Args:
-        d_model: Width of the input and of the output.
-        num_heads: Number of heads.
-        d_head: Width of one head; by default d_model / num_heads, which must then be whole.
-        bias: Whether the four projections have a bias.
+        d_model: Width of the queries' input and of the output.
+        num_heads: Query heads, h.
+        num_kv_heads: Key/value heads, g; by default h. Fewer is grouped-query attention (GQA),
+            one is multi-query attention (MQA).
+        d_head: Width of a query and of a key; by default d_model / num_heads.
+        d_v: Width of a value; by default `d_head`.
+        kdim: Width of the keys' input, for cross-attention; by default `d_model`.
+        vdim: Width of the values' input; by default `d_model`.
+        bias: True or False for all projections, or those that have one, as in `"qv"`.
+        dropout: Share of the attention weights set to zero in training; none in evaluation.
+        form: "loop", "batched" or "fused": how the heads are computed, see `mha_course.forms`.
+            The parameters and the result are the same. `module.form` may be set later.
 
     Raises:
-        ValueError: `num_heads` does not divide `d_model` and no `d_head` is given.
+        ValueError: a size does not divide where it must, or an option has no such value.
+        TypeError: a size is not an int.
 
     >>> import torch
     >>> mha = MultiHeadAttention(d_model=12, num_heads=4)
@@ -39,21 +56,47 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, *, d_head: int | None = None, bias: bool = True
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        num_kv_heads: int | None = None,
+        d_head: int | None = None,
+        d_v: int | None = None,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        bias: bool | Collection[str] = True,
+        dropout: float = 0.0,
+        form: FormName = "batched",
     ) -> None:
         super().__init__()
-        _checks.positive_int("d_model", d_model)
-        _checks.positive_int("num_heads", num_heads)
-        if d_head is None:
-            d_head = head_dim(d_model, num_heads)
-        _checks.positive_int("d_head", d_head)
-        self.d_model = d_model
-        self.num_heads = num_heads
-        self.d_head = d_head
-        self.w_q = nn.Linear(d_model, num_heads * d_head, bias=bias)
-        self.w_k = nn.Linear(d_model, num_heads * d_head, bias=bias)
-        self.w_v = nn.Linear(d_model, num_heads * d_head, bias=bias)
-        self.w_o = nn.Linear(num_heads * d_head, d_model, bias=bias)
+        self.shape = s = attention_shape(
+            d_model,
+            num_heads,
+            num_kv_heads=num_kv_heads,
+            d_head=d_head,
+            d_v=d_v,
+            kdim=kdim,
+            vdim=vdim,
+            bias=bias,
+        )
+        _checks.share("dropout", dropout)
+        self.dropout = dropout
+        self.form = form
+        self.w_q = nn.Linear(d_model, s.num_heads * s.d_head, bias="q" in s.bias)
+        self.w_k = nn.Linear(s.kdim, s.num_kv_heads * s.d_head, bias="k" in s.bias)
+        self.w_v = nn.Linear(s.vdim, s.num_kv_heads * s.d_v, bias="v" in s.bias)
+        self.w_o = nn.Linear(s.num_heads * s.d_v, d_model, bias="o" in s.bias)
+
+    @property
+    def form(self) -> FormName:
+        """How the heads are computed: "loop", "batched" or "fused"."""
+        return self._form
+
+    @form.setter
+    def form(self, name: FormName) -> None:
+        _checks.form(name, FORMS)
+        self._form = name
 
     @overload
     def forward(
@@ -63,7 +106,10 @@ class MultiHeadAttention(nn.Module):
         value: Tensor | None = None,
         *,
         attn_mask: Tensor | None = None,
+        key_lengths: Tensor | None = None,
         is_causal: bool = False,
+        head_gates: Tensor | None = None,
+        cache: KVCache | None = None,
         return_weights: Literal[False] = False,
     ) -> Tensor: ...
 
@@ -75,18 +121,24 @@ class MultiHeadAttention(nn.Module):
         value: Tensor | None = None,
         *,
         attn_mask: Tensor | None = None,
+        key_lengths: Tensor | None = None,
         is_causal: bool = False,
+        head_gates: Tensor | None = None,
+        cache: KVCache | None = None,
         return_weights: Literal[True],
     ) -> tuple[Tensor, Tensor]: ...
 
     def forward(
         self,
         query: Float[Tensor, "B T_q d_model"],
-        key: Float[Tensor, "B T_k d_model"] | None = None,
-        value: Float[Tensor, "B T_k d_model"] | None = None,
+        key: Float[Tensor, "B T_new kdim"] | None = None,
+        value: Float[Tensor, "B T_new vdim"] | None = None,
         *,
         attn_mask: Bool[Tensor, "*mask"] | None = None,
+        key_lengths: Int[Tensor, " B"] | None = None,
         is_causal: bool = False,
+        head_gates: Float[Tensor, "*gates h"] | None = None,
+        cache: KVCache | None = None,
         return_weights: bool = False,
     ) -> (
         Float[Tensor, "B T_q d_model"]
@@ -98,30 +150,105 @@ class MultiHeadAttention(nn.Module):
             query: What asks.
             key: What is asked; by default the query itself (self-attention).
             value: What is fetched; by default the key.
-            attn_mask: True = may attend; broadcasts to `[B, h, T_q, T_k]`.
-            is_causal: Also forbid the future.
-            return_weights: Also return the weights of every head, never their average.
+            attn_mask: True = may attend; `[T_q, T_k]`, or `[B, h, T_q, T_k]` where any axis
+                may be 1.
+            key_lengths: Number of keys of each sequence; what comes after them is padding.
+            is_causal: Also forbid the future. With fewer queries than keys the queries are the
+                last ones.
+            head_gates: Factor for the output of each head, before W_O: `[h]` or `[B, h]`.
+            cache: Keys and values so far; those of this call are added to them.
+            return_weights: Also return the weights of every head (before dropout), never their
+                average. The fused form has none, and says so.
+
+        A query that may attend to nothing gets the bias of W_O, or zeros without one.
 
         Raises:
-            ValueError: a rank, a width or the mask does not fit.
-            TypeError: an input is not floating point, or the mask is not boolean.
+            ValueError: a rank, a width, a mask, a device or the gates do not fit, or the fused
+                form is asked for weights.
+            TypeError: an input is not floating point, dtypes differ, or the mask is not boolean.
+            RuntimeError: a cache is used while gradients are recorded.
+        """
+        if return_weights and self.form == "fused":
+            raise ValueError(
+                "return_weights=True, but form='fused' never holds the weights: its kernel goes "
+                "over the keys in blocks. Set form='batched' to get them"
+            )
+        z, weights = self.heads(
+            query,
+            key,
+            value,
+            attn_mask=attn_mask,
+            key_lengths=key_lengths,
+            is_causal=is_causal,
+            cache=cache,
+        )
+        output = self.combine(z, head_gates)
+        if not return_weights:
+            return output
+        assert weights is not None  # every form but the fused one has them
+        return output, weights
+
+    def heads(
+        self,
+        query: Float[Tensor, "B T_q d_model"],
+        key: Float[Tensor, "B T_new kdim"] | None = None,
+        value: Float[Tensor, "B T_new vdim"] | None = None,
+        *,
+        attn_mask: Bool[Tensor, "*mask"] | None = None,
+        key_lengths: Int[Tensor, " B"] | None = None,
+        is_causal: bool = False,
+        cache: KVCache | None = None,
+    ) -> Heads:
+        """Return the output z of each head before gates and W_O, and its weights.
+
+        Arguments and errors are those of `forward`.
         """
         key = query if key is None else key
         value = key if value is None else value
-        for name, tensor in (("query", query), ("key", key), ("value", value)):
-            _checks.rank(name, tensor, ("B", "T", "d_model"))
-            _checks.floating_point(name, tensor)
-            _checks.width(name, tensor, self.d_model, "d_model")
+        _checks.inputs(query, key, value, self.shape, self.w_q.weight)
 
-        q = split_heads(self.w_q(query), self.num_heads)  # [B, h, T_q, d_head]
-        k = split_heads(self.w_k(key), self.num_heads)  # [B, h, T_k, d_head]
-        v = split_heads(self.w_v(value), self.num_heads)  # [B, h, T_k, d_head]
-        _checks.key_and_value(k, v)
-        weights = attention_weights(q, k, attn_mask=attn_mask, is_causal=is_causal)
-        z = weights @ v  # [B, h, T_q, d_head]
-        output = self.w_o(merge_heads(z))  # [B, T_q, d_model]
-        return (output, weights) if return_weights else output
+        q = split_heads(self.w_q(query), self.shape.num_heads)  # [B, h, T_q, d_head]
+        k = split_heads(self.w_k(key), self.shape.num_kv_heads)  # [B, g, T_new, d_head]
+        v = split_heads(self.w_v(value), self.shape.num_kv_heads)  # [B, g, T_new, d_v]
+        if cache is not None:
+            k, v = cache.append(k, v)  # [B, g, T_k, …]
+
+        scores_shape = (*q.shape[:3], k.shape[2])  # B, h, T_q, T_k
+        if attn_mask is not None:
+            attn_mask = per_head(attn_mask, scores_shape, q.device)
+        if key_lengths is not None:
+            _checks.key_lengths(key_lengths, scores_shape, q.device)
+            attn_mask = both(attn_mask, padding_mask(key_lengths, scores_shape[3]))
+
+        dropout = self.dropout if self.training else 0.0
+        return FORMS[self.form](q, k, v, attn_mask=attn_mask, is_causal=is_causal, dropout=dropout)
+
+    def combine(
+        self,
+        z: Float[Tensor, "B h T_q d_v"],
+        head_gates: Float[Tensor, "*gates h"] | None = None,
+    ) -> Float[Tensor, "B T_q d_model"]:
+        """Gate each head, put the heads side by side, and project with W_O.
+
+        A gate of 0 removes a head, its share of the output included. That is not the same as
+        zeroing columns of the output: W_O mixes the heads.
+
+        Raises:
+            ValueError: `z` or the gates have another shape than the heads of this module.
+
+        >>> import torch
+        >>> mha = MultiHeadAttention(12, 4)
+        >>> mha.combine(torch.randn(2, 4, 5, 3), head_gates=torch.tensor([1.0, 0, 1, 1])).shape
+        torch.Size([2, 5, 12])
+        """
+        _checks.heads_output(z, self.shape)
+        if head_gates is not None:
+            _checks.head_gates(head_gates, z)
+            z = z * head_gates[..., None, None]  # [h, 1, 1] or [B, h, 1, 1]
+        output: Tensor = self.w_o(merge_heads(z))  # [B, T_q, d_model]
+        return output
 
     def extra_repr(self) -> str:
         """Sizes shown when the module is printed."""
-        return f"d_model={self.d_model}, num_heads={self.num_heads}, d_head={self.d_head}"
+        sizes = ", ".join(f"{name}={size!r}" for name, size in self.shape._asdict().items())
+        return f"{sizes}, dropout={self.dropout}, form={self.form!r}"

@@ -13,11 +13,11 @@ from torch import Tensor
 from mha_course.attention import (
     attention,
     attention_weights,
-    head_dim,
     merge_heads,
     split_heads,
 )
 from mha_course.counting import attention_parameters
+from mha_course.shapes import head_dim
 
 __all__ = [
     "attend",

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor
 
-from mha_course.attention import head_dim
 from mha_course.plots.canvas import INK, SERIES, blank
+from mha_course.shapes import head_dim
 
 
 def box(

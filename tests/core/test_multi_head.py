@@ -89,7 +89,7 @@ def assert_agrees_with_sum_over_heads(
 ) -> None:
     query, key, value, attn_mask, is_causal = case
     masks = {"attn_mask": attn_mask, "is_causal": is_causal}
-    expected = multi_head_by_loops(mha, query, key, value, num_heads=H, d_head=mha.d_head, **masks)
+    expected = multi_head_by_loops(mha, query, key, value, num_heads=H, d_head=mha.shape.d_head, **masks)
     actual = implementation(mha, query, key, value, **masks)
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-11)
 
@@ -177,9 +177,9 @@ def slices_of_the_input(
     mha: MultiHeadAttention, query: Tensor, key: Tensor, value: Tensor, **masks: object
 ) -> Answer:
     """Each head projects its own slice of the input, not the whole of it."""
-    own = torch.eye(H, dtype=torch.bool).repeat_interleave(mha.d_head, 0)
+    own = torch.eye(H, dtype=torch.bool).repeat_interleave(mha.shape.d_head, 0)
     own = own.repeat_interleave(D_MODEL // H, 1)  # [h·d_head, d_model]
-    narrow = module(mha.d_head)
+    narrow = module(mha.shape.d_head)
     narrow.load_state_dict(mha.state_dict())
     with torch.no_grad():
         for w in (narrow.w_q, narrow.w_k, narrow.w_v):
@@ -193,14 +193,14 @@ def loop_overwrites_query(
     """Each head's query comes from the output of the head before it."""
     heads, weights = [], []
     for i in range(H):
-        own = slice(i * mha.d_head, (i + 1) * mha.d_head)
+        own = slice(i * mha.shape.d_head, (i + 1) * mha.shape.d_head)
         q, k, v = (
             nn.functional.linear(x, w.weight[own], w.bias[own])
             for w, x in ((mha.w_q, query), (mha.w_k, key), (mha.w_v, value))
         )
         weights.append(attention_weights(q, k, **masks))
         heads.append(weights[-1] @ v)
-        query = torch.nn.functional.pad(heads[-1], (0, D_MODEL - mha.d_head))
+        query = torch.nn.functional.pad(heads[-1], (0, D_MODEL - mha.shape.d_head))
     return mha.w_o(torch.cat(heads, -1)), torch.stack(weights, 1)
 
 

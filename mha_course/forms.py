@@ -1,0 +1,137 @@
+"""Three ways to compute the same heads: in a loop, in one batch, in one fused kernel.
+
+Every form takes projected queries, keys and values, and gives z, the output of each head:
+
+    z_i = attention(Q_i, K_j, V_j)     with j = ⌊i / (h/g)⌋, the key/value head of head i
+
+Axis names: B batch, h query heads, g key/value heads (g divides h), T_q queries, T_k keys,
+d_head width of a query and of a key, d_v width of a value.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from mha_course.attention import attention_weights
+from mha_course.masks import both, causal_mask
+
+FormName = Literal["loop", "batched", "fused"]
+
+
+class Heads(NamedTuple):
+    """What the heads computed, before W_O.
+
+    Attributes:
+        z: Output of each head.
+        weights: Attention weights of each head, before dropout; None in the fused form.
+    """
+
+    z: Float[Tensor, "B h T_q d_v"]
+    weights: Float[Tensor, "B h T_q T_k"] | None
+
+
+class Form(Protocol):
+    """What the three forms have in common."""
+
+    def __call__(  # noqa: D102
+        self,
+        q: Float[Tensor, "B h T_q d_head"],
+        k: Float[Tensor, "B g T_k d_head"],
+        v: Float[Tensor, "B g T_k d_v"],
+        *,
+        attn_mask: Bool[Tensor, "#B #h #T_q #T_k"] | None = None,
+        is_causal: bool = False,
+        dropout: float = 0.0,
+    ) -> Heads: ...
+
+
+def loop(
+    q: Float[Tensor, "B h T_q d_head"],
+    k: Float[Tensor, "B g T_k d_head"],
+    v: Float[Tensor, "B g T_k d_v"],
+    *,
+    attn_mask: Bool[Tensor, "#B #h #T_q #T_k"] | None = None,
+    is_causal: bool = False,
+    dropout: float = 0.0,
+) -> Heads:
+    """One head after the other: the definition.
+
+    >>> q = k = torch.zeros(1, 2, 3, 4)
+    >>> loop(q, k, torch.ones(1, 2, 3, 5)).z.shape
+    torch.Size([1, 2, 3, 5])
+    """
+    num_heads, num_kv_heads = q.shape[1], k.shape[1]
+    z, weights = [], []
+    for i in range(num_heads):
+        j = i // (num_heads // num_kv_heads)  # its key/value head
+        mask = attn_mask
+        if mask is not None:
+            mask = mask[:, i if mask.shape[1] > 1 else 0]  # [B|1, T_q|1, T_k|1]
+        a = attention_weights(q[:, i], k[:, j], attn_mask=mask, is_causal=is_causal)
+        weights.append(a)  # [B, T_q, T_k]
+        z.append(nn.functional.dropout(a, dropout, training=dropout > 0) @ v[:, j])  # [B, T_q, d_v]
+    return Heads(torch.stack(z, dim=1), torch.stack(weights, dim=1))
+
+
+def batched(
+    q: Float[Tensor, "B h T_q d_head"],
+    k: Float[Tensor, "B g T_k d_head"],
+    v: Float[Tensor, "B g T_k d_v"],
+    *,
+    attn_mask: Bool[Tensor, "#B #h #T_q #T_k"] | None = None,
+    is_causal: bool = False,
+    dropout: float = 0.0,
+) -> Heads:
+    """All heads at once: the heads are one more batch axis.
+
+    >>> q = k = torch.zeros(1, 2, 3, 4)
+    >>> batched(q, k, torch.ones(1, 2, 3, 5)).weights.shape
+    torch.Size([1, 2, 3, 3])
+    """
+    group = q.shape[1] // k.shape[1]
+    if group > 1:
+        # neighbouring query heads share a key/value head: k_0 k_0 k_1 k_1, not k_0 k_1 k_0 k_1
+        k = k.repeat_interleave(group, dim=1)  # [B, h, T_k, d_head]
+        v = v.repeat_interleave(group, dim=1)  # [B, h, T_k, d_v]
+    weights = attention_weights(q, k, attn_mask=attn_mask, is_causal=is_causal)
+    return Heads(nn.functional.dropout(weights, dropout, training=dropout > 0) @ v, weights)
+
+
+def fused(
+    q: Float[Tensor, "B h T_q d_head"],
+    k: Float[Tensor, "B g T_k d_head"],
+    v: Float[Tensor, "B g T_k d_v"],
+    *,
+    attn_mask: Bool[Tensor, "#B #h #T_q #T_k"] | None = None,
+    is_causal: bool = False,
+    dropout: float = 0.0,
+) -> Heads:
+    """All heads in one kernel of torch, which never holds all the scores of a head at once.
+
+    >>> q = k = torch.zeros(1, 2, 3, 4)
+    >>> fused(q, k, torch.ones(1, 2, 3, 5)).weights is None
+    True
+    """
+    num_queries, num_keys = q.shape[2], k.shape[2]
+    # torch's is_causal takes no mask beside it, and its first query meets the first key; ours
+    # has the last query meet the last key. The last query alone may attend to everything.
+    kernel_is_causal = is_causal and attn_mask is None and num_queries == num_keys
+    if is_causal and not kernel_is_causal and num_queries > 1:
+        attn_mask = both(attn_mask, causal_mask(num_queries, num_keys, q.device))
+    z = nn.functional.scaled_dot_product_attention(
+        q,
+        k,
+        v,
+        attn_mask=attn_mask,
+        dropout_p=dropout,
+        is_causal=kernel_is_causal,
+        enable_gqa=q.shape[1] != k.shape[1],
+    )
+    return Heads(z, weights=None)
+
+
+FORMS: dict[str, Form] = dict(zip(get_args(FormName), (loop, batched, fused), strict=True))
