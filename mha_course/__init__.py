@@ -21,7 +21,7 @@ from mha_course.counting import (
 from mha_course.device import device
 from mha_course.latent import MultiHeadLatentAttention
 from mha_course.masks import causal_mask, padding_mask
-from mha_course.models import MODEL_SHAPES, ModelShape
+from mha_course.models import LATENT_MODEL_SHAPES, MODEL_SHAPES, LatentModelShape, ModelShape
 from mha_course.multi_head import MultiHeadAttention
 from mha_course.shapes import AttentionShape, LatentShape, attention_shape, head_dim
 from mha_course.torch_bridge import from_torch, mask_from_torch, mask_to_torch, to_torch
@@ -29,10 +29,12 @@ from mha_course.torch_bridge import from_torch, mask_from_torch, mask_to_torch, 
 __version__ = "0.1.0"
 
 __all__ = [
+    "LATENT_MODEL_SHAPES",
     "MODEL_SHAPES",
     "AttentionFlops",
     "AttentionShape",
     "KVCache",
+    "LatentModelShape",
     "LatentShape",
     "ModelShape",
     "MultiHeadAttention",
