@@ -2,7 +2,7 @@
 
 Every form takes projected queries, keys and values, and gives z, the output of each head:
 
-    z_i = attention(Q_i, K_j, V_j)     with j = ⌊i / (h/g)⌋, the key/value head of head i
+    z_i = attention(Q_i, K_kv, V_kv)     with kv = ⌊i / (h/g)⌋, the key/value head of head i
 
 Axis names: B batch, h query heads, g key/value heads (g divides h), T_q queries, T_k keys,
 d_head width of a query and of a key, d_v width of a value.
@@ -10,7 +10,8 @@ d_head width of a query and of a key, d_v width of a value.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, get_args
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,21 +35,6 @@ class Heads(NamedTuple):
     weights: Float[Tensor, "B h T_q T_k"] | None
 
 
-class Form(Protocol):
-    """What the three forms have in common."""
-
-    def __call__(  # noqa: D102
-        self,
-        q: Float[Tensor, "B h T_q d_head"],
-        k: Float[Tensor, "B g T_k d_head"],
-        v: Float[Tensor, "B g T_k d_v"],
-        *,
-        attn_mask: Bool[Tensor, "#B #h #T_q #T_k"] | None = None,
-        is_causal: bool = False,
-        dropout: float = 0.0,
-    ) -> Heads: ...
-
-
 def loop(
     q: Float[Tensor, "B h T_q d_head"],
     k: Float[Tensor, "B g T_k d_head"],
@@ -67,13 +53,15 @@ def loop(
     num_heads, num_kv_heads = q.shape[1], k.shape[1]
     z, weights = [], []
     for i in range(num_heads):
-        j = i // (num_heads // num_kv_heads)  # its key/value head
+        kv = i // (num_heads // num_kv_heads)  # its key/value head
         mask = attn_mask
         if mask is not None:
             mask = mask[:, i if mask.shape[1] > 1 else 0]  # [B|1, T_q|1, T_k|1]
-        a = attention_weights(q[:, i], k[:, j], attn_mask=mask, is_causal=is_causal)
+        a = attention_weights(q[:, i], k[:, kv], attn_mask=mask, is_causal=is_causal)
         weights.append(a)  # [B, T_q, T_k]
-        z.append(nn.functional.dropout(a, dropout, training=dropout > 0) @ v[:, j])  # [B, T_q, d_v]
+        z.append(
+            nn.functional.dropout(a, dropout, training=dropout > 0) @ v[:, kv]
+        )  # [B, T_q, d_v]
     return Heads(torch.stack(z, dim=1), torch.stack(weights, dim=1))
 
 
@@ -116,12 +104,16 @@ def fused(
     >>> fused(q, k, torch.ones(1, 2, 3, 5)).weights is None
     True
     """
-    num_queries, num_keys = q.shape[2], k.shape[2]
+    batch, num_heads, num_queries, _ = q.shape
+    num_kv_heads, num_keys = k.shape[1], k.shape[2]
     # torch's is_causal takes no mask beside it, and its first query meets the first key; ours
     # has the last query meet the last key. The last query alone may attend to everything.
-    kernel_is_causal = is_causal and attn_mask is None and num_queries == num_keys
+    kernel_is_causal = is_causal and attn_mask is None and 1 < num_queries == num_keys
     if is_causal and not kernel_is_causal and num_queries > 1:
         attn_mask = both(attn_mask, causal_mask(num_queries, num_keys, q.device))
+    if num_queries == 1 and (attn_mask is None or attn_mask.shape[1] == 1):
+        # the heads that share a key stand as its queries, so that it is read only once
+        q = q.reshape(batch, num_kv_heads, num_heads // num_kv_heads, -1)
     z = nn.functional.scaled_dot_product_attention(
         q,
         k,
@@ -131,7 +123,9 @@ def fused(
         is_causal=kernel_is_causal,
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    return Heads(z, weights=None)
+    return Heads(z.reshape(batch, num_heads, num_queries, -1), weights=None)
 
 
-FORMS: dict[str, Form] = dict(zip(get_args(FormName), (loop, batched, fused), strict=True))
+FORMS: dict[str, Callable[..., Heads]] = dict(
+    zip(get_args(FormName), (loop, batched, fused), strict=True)
+)

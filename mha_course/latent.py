@@ -1,11 +1,12 @@
 """Multi-head latent attention (MLA): keys and values of all heads are made from one small latent.
 
-DeepSeek-AI 2024 (DeepSeek-V2, arXiv 2405.04434), section 2.1. For token t with input x_t:
+DeepSeek-AI 2024 (DeepSeek-V2, arXiv 2405.04434), section 2.1. For token t with input x_t, and
+head i:
 
     c_t   = RMSNorm(x_t W_DKV)                     the latent: all that a cache must keep …
     r_t   = rotate(x_t W_KR, t)                    … and one rotary key that all heads share
-    K_i,t = [c_t W_UK_i ; r_t]     V_i,t = c_t W_UV_i
-    Q_i,t = [b_t W_UQ_i ; rotate(b_t W_QR_i, t)]   with b_t = RMSNorm(x_t W_DQ), or b_t = x_t
+    K_t_i = [c_t W_UK_i ; r_t]     V_t_i = c_t W_UV_i
+    Q_t_i = [b_t W_UQ_i ; rotate(b_t W_QR_i, t)]   with b_t = RMSNorm(x_t W_DQ), or b_t = x_t
 
 The rest is attention as always. Axis names are those of `mha_course.multi_head`; d_head is the
 part of a query without position.

@@ -142,7 +142,7 @@ def mask_from_torch(
         num_heads: h, to take the first axis of a 3-dimensional mask apart.
 
     Returns:
-        True = may attend: `[T_q, T_k]` or `[B|1, h|1, T_q|1, T_k]`; None if both are None.
+        A mask `[T_q, T_k]` or `[B|1, h|1, T_q|1, T_k]`, True = may attend; None if both are None.
 
     Raises:
         ValueError: a mask has another rank, its first axis is not B·h, or a float mask holds
