@@ -1,0 +1,1 @@
+"""Measurements of speed and memory; start with `python -m benchmarks.attention`."""

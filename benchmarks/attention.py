@@ -1,0 +1,113 @@
+"""Speed and memory of our attention beside torch.nn.MultiheadAttention, in one run.
+
+    python -m benchmarks.attention                    # everything, about ten minutes on 2 cores
+    python -m benchmarks.attention --quick            # three shapes and fewer rounds
+    python -m benchmarks.attention --json FILE        # also write every number to FILE
+
+Both modules have the same parameters, and give the same result before anything is timed. Their
+runs alternate, round by round; a ratio is the median over the rounds of ours / torch's, so that
+a machine that slows down slows both. Quartiles of the ratio stand beside it: what lies within
+them is noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.memory import peak_memory
+from benchmarks.report import print_decoding, print_memory, print_speed, print_summary
+from benchmarks.speed import SHAPES, Decoding, Speed, decoding_rows, speed_rows
+from mha_course import device as default_device
+
+
+def main() -> int:
+    """Measure, print the tables, write the file."""
+    options = _options()
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    where = torch.device(options.device) if options.device else default_device()
+    dtype = getattr(torch, options.dtype)
+    shapes = SHAPES[::4] if options.quick else SHAPES
+    rounds = 5 if options.quick else options.rounds
+    conditions = _conditions(options, where)
+    print(" · ".join(f"{name} {value}" for name, value in conditions.items()), flush=True)
+
+    speed: list[Speed] = []
+    print_speed([], header=True)
+    for row in speed_rows(shapes, where, dtype, rounds):
+        speed.append(row)
+        print_speed([row])
+    decoding: list[Decoding] = list(decoding_rows(where, dtype, rounds))
+    print_decoding(decoding)
+    memory = [peak_memory(name, where) for name in ("fused", "batched", "torch")]
+    print_memory(memory)
+    print_summary(speed, decoding, memory)
+
+    if options.json:
+        found: dict[str, Any] = {
+            "conditions": conditions,
+            "speed": [row._asdict() for row in speed],
+            "decoding": [row._asdict() for row in decoding],
+            "memory": [row._asdict() for row in memory],
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(f"written: {options.json}")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.attention",
+        description=(__doc__ or "").partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="three shapes and 5 rounds")
+    parser.add_argument("--rounds", type=int, default=15, help="alternating rounds for each row")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    parser.add_argument("--device", help="cpu, cuda or mps (default: the best one present)")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
+    parser.add_argument("--seed", type=int, default=0, help="for inputs and parameters")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
+    options = parser.parse_args()
+    if min(options.rounds, options.threads) < 1:
+        parser.error("--rounds and --threads must be at least 1")
+    return options
+
+
+def _conditions(options: argparse.Namespace, where: torch.device) -> dict[str, str | int]:
+    if where.type == "cuda":
+        name = torch.cuda.get_device_name(where)
+    else:
+        name = _processor() or platform.machine()
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": f"{where.type} ({name})",
+        "threads": torch.get_num_threads(),
+        "dtype": options.dtype,
+        "seed": options.seed,
+        "rounds": 5 if options.quick else options.rounds,
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

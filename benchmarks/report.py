@@ -1,0 +1,101 @@
+"""The tables that a run prints, and what they say about our targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from benchmarks.memory import Memory
+from benchmarks.speed import POSITIONS, Decoding, Speed
+
+# Targets: ours / torch's, and ours / floor
+FUSED, FUSED_MEAN, WITH_WEIGHTS, FLOOR, DECODING = 1.00, 0.90, 1.05, 1.20, 1.30
+LONGEST_AT_FLOOR = 512
+
+
+def print_speed(rows: Sequence[Speed], *, header: bool = False) -> None:
+    """Print rows as they come; `header` first."""
+    if header:
+        print(
+            "\nB, T, d_model, h, g         mode      weights causal "
+            "ours, ms  torch, ms  ratio  quartiles  floor"
+        )
+    for r in rows:
+        floor = "" if r.floor_ratio is None else f"{r.floor_ratio:5.2f}"
+        low, high = r.quartiles
+        print(
+            f"{', '.join(map(str, r.shape)):27} {r.mode:9} {_yes(r.weights):7} "
+            f"{_yes(r.is_causal):6} {r.ours:8.2f}  {r.torch:9.2f}  {r.ratio:5.2f}  "
+            f"{low:.2f}-{high:.2f}  {floor} {shortfall(r)}",
+            flush=True,
+        )
+
+
+def shortfall(row: Speed) -> str:
+    """Say which target a row misses; nothing if it misses none."""
+    found = []
+    limit = WITH_WEIGHTS if row.weights else FUSED
+    if round(row.ratio, 2) > limit:
+        found.append(f"over {limit:.2f}")
+    if _counts_for_floor(row) and round(row.floor_ratio or 0, 2) > FLOOR:
+        found.append(f"floor over {FLOOR:.2f}")
+    return ", ".join(found)
+
+
+def print_decoding(rows: Sequence[Decoding]) -> None:
+    """Print the time of a step at both positions."""
+    early, late = POSITIONS
+    print(
+        f"\none step with a cache: d_model, h, g  at {early}, ms  at {late}, ms  ratio  quartiles"
+        "  bytes to read"
+    )
+    for r in rows:
+        low, high = r.quartiles
+        missed = f"over {DECODING:.2f}" if round(r.ratio, 2) > DECODING else ""
+        print(
+            f"{', '.join(map(str, r.shape)):36} {r.early:9.3f}  {r.late:11.3f}  {r.ratio:5.2f}  "
+            f"{low:.2f}-{high:.2f}  {r.traffic:13.2f} {missed}"
+        )
+
+
+def print_memory(rows: Sequence[Memory]) -> None:
+    """Print peaks beside the size of all scores."""
+    print(f"\npeak memory, MiB; all scores together are {rows[0].scores / 2**20:.0f}")
+    for r in rows:
+        print(f"{r.name:10} forward {r.forward / 2**20:6.0f}   training {r.training / 2**20:6.0f}")
+
+
+def print_summary(
+    speed: Sequence[Speed], decoding: Sequence[Decoding], memory: Sequence[Memory]
+) -> None:
+    """Print each target, and how many rows meet it."""
+    print("\ntargets")
+    fused = [r for r in speed if not r.weights]
+    _say(f"fused at most {FUSED:.2f} × torch", [r.ratio for r in fused], FUSED)
+    mean = math.exp(sum(math.log(r.ratio) for r in fused) / len(fused))
+    _say(f"fused, geometric mean below {FUSED_MEAN:.2f}", [mean], FUSED_MEAN)
+    at_floor = [r.floor_ratio or 0 for r in speed if _counts_for_floor(r)]
+    _say(f"fused at most {FLOOR:.2f} × matrix products, T ≤ {LONGEST_AT_FLOOR}", at_floor, FLOOR)
+    _say(
+        f"batched with weights at most {WITH_WEIGHTS:.2f} × torch",
+        [r.ratio for r in speed if r.weights],
+        WITH_WEIGHTS,
+    )
+    _say(f"late step at most {DECODING:.2f} × early step", [r.ratio for r in decoding], DECODING)
+    fused_memory = next(r for r in memory if r.name == "fused")
+    _say(
+        "fused peak below one n² for each head", [fused_memory.training / fused_memory.scores], 1.0
+    )
+
+
+def _counts_for_floor(row: Speed) -> bool:
+    return row.floor_ratio is not None and not row.weights and row.shape[1] <= LONGEST_AT_FLOOR
+
+
+def _say(target: str, values: Sequence[float], limit: float) -> None:
+    met = sum(round(value, 2) <= limit for value in values)
+    print(f"  {met} of {len(values)} rows: {target}; worst {max(values):.2f}")
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
