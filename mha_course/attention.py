@@ -66,14 +66,14 @@ def attention_weights(
 def _block(scores: Tensor, blocked: Tensor) -> Tensor:
     """Add −inf where `blocked`: e to it is 0."""
     minus_inf = torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -math.inf)
-    return torch.add(scores, minus_inf, out=_reuse(scores))
+    return torch.add(scores, minus_inf, out=_reuse(scores, minus_inf))
 
 
 def _softmax(scores: Tensor) -> Tensor:
     return torch.softmax(scores, dim=-1, out=_reuse(scores))
 
 
-def _reuse(scores: Tensor) -> Tensor | None:
+def _reuse(scores: Tensor, *others: Tensor) -> Tensor | None:
     """Where no gradient will ask for the scores, what comes of them may take their place.
 
     T_q × T_k numbers per head are the largest tensor there is, and new memory is slow.
@@ -82,7 +82,8 @@ def _reuse(scores: Tensor) -> Tensor | None:
     # torch.func.vmap is a wrapper that cannot be written to
     if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
         return None
-    return scores if torch.func.debug_unwrap(scores) is scores else None
+    plain = all(torch.func.debug_unwrap(t) is t for t in (scores, *others))
+    return scores if plain else None
 
 
 def attention(

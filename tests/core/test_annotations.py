@@ -9,7 +9,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def run_checked(modules: str, *tests: Path) -> subprocess.CompletedProcess[str]:
+def run_checked(modules: str, *tests: Path | str) -> subprocess.CompletedProcess[str]:
     # a process of its own: annotations can only be checked in modules not imported yet
     check = f"--jaxtyping-packages={modules},beartype.beartype"
     return subprocess.run(
@@ -19,11 +19,22 @@ def run_checked(modules: str, *tests: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+CHECKED = ",".join(
+    f"mha_course.{module}"
+    for module in ("attention", "cache", "forms", "latent", "masks", "multi_head", "torch_bridge")
+)
+
+
 def test_shapes_hold_in_every_call_with_good_input() -> None:
     result = run_checked(
-        "mha_course.attention,mha_course.multi_head",
+        CHECKED,
         HERE / "test_attention.py",
         HERE / "test_multi_head.py",
+        HERE / "test_equivalence.py",
+        # a refusal is no good input, and finite differences call thousands of times
+        *("-k", "not refused and not finite_differences"),
+        "--doctest-modules",
+        HERE.parents[1] / "mha_course" / "latent.py",
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

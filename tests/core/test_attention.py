@@ -5,26 +5,39 @@ Sizes are pairwise different and above 1: with h = 1, T_q = T_k or d_k = d_v, mo
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import attention_by_loops, who_may_attend
+from reference import (
+    attention_by_loops,
+    random,
+    random_mask,
+    who_may_attend,
+)
 from torch import Tensor
 
-from mha_course.attention import (
+from mha_course import (
     attention,
+    attention_shape,
     attention_weights,
     causal_mask,
     head_dim,
     merge_heads,
     split_heads,
 )
+from mha_course.grading.mistakes import (
+    merge_by_view,
+    merge_interleaved,
+    split_by_view,
+    split_interleaved,
+    split_without_transpose,
+)
+from mha_course.grading.mutants import MUTANTS, RIGHT, Parts
 
 B, H, SHORT, LONG, D_K, D_V = 2, 4, 5, 7, 3, 6
 QUICK = settings(max_examples=25, deadline=None, derandomize=True)
@@ -38,19 +51,6 @@ class Case(NamedTuple):
     value: Tensor
     attn_mask: Tensor | None
     is_causal: bool
-
-
-def random(*shape: int, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-
-def random_mask(*shape: int, seed: int) -> Tensor:
-    """About two thirds may be attended, and every query has at least one key."""
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.rand(*shape, generator=generator) < 0.67
-    mask[..., 0] = True
-    return mask
 
 
 def case(
@@ -74,9 +74,10 @@ CASES = {
     "causal, T_q < T_k": case(SHORT, LONG, is_causal=True),
     "causal, T_q > T_k: the first queries see nothing": case(LONG, SHORT, is_causal=True),
     "mask [T_q, T_k]": case(SHORT, LONG, random_mask(SHORT, LONG, seed=4)),
-    "mask [T_k]": case(SHORT, LONG, random_mask(LONG, seed=5)),
+    "mask [1, T_k]": case(SHORT, LONG, random_mask(1, LONG, seed=5)),
+    "mask [T_q, 1]": case(SHORT, LONG, random(SHORT, 1, seed=5) > 0),
     "mask [B, 1, 1, T_k], padding": case(SHORT, LONG, random_mask(B, 1, 1, LONG, seed=6)),
-    "mask [h, T_q, T_k]": case(SHORT, LONG, random_mask(H, SHORT, LONG, seed=7)),
+    "mask [1, h, T_q, T_k]": case(SHORT, LONG, random_mask(1, H, SHORT, LONG, seed=7)),
     "mask [B, h, T_q, T_k]": case(SHORT, LONG, random_mask(B, H, SHORT, LONG, seed=8)),
     "mask [B, 1, T_q, T_k] and causal": case(
         SHORT, LONG, random_mask(B, 1, SHORT, LONG, seed=8), is_causal=True
@@ -87,13 +88,18 @@ CASES = {
 Attention = Callable[..., Tensor]
 
 
+@cache
+def by_loops(case: Case) -> tuple[Tensor, Tensor]:
+    query, key, value, attn_mask, is_causal = case
+    shape = (*query.shape[:3], key.shape[2])
+    return attention_by_loops(query, key, value, who_may_attend(shape, attn_mask, is_causal))
+
+
 def assert_agrees_with_loops(
     weigh: Attention, attend: Attention, case: Case, dtype: torch.dtype = torch.float64
 ) -> None:
     query, key, value, attn_mask, is_causal = case
-    shape = (*query.shape[:3], key.shape[2])
-    allowed = who_may_attend(shape, attn_mask, is_causal)
-    output, weights = attention_by_loops(query, key, value, allowed)
+    output, weights = by_loops(case)
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     masks = {"attn_mask": attn_mask, "is_causal": is_causal}
     close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0, "atol": 1e-12}
@@ -110,79 +116,45 @@ def test_attention_agrees_with_loops_over_queries_and_keys(name: str, dtype: tor
 # ------------------------------------------------- the comparison above rejects known mistakes
 
 
-def weigh_by_hand(
-    query: Tensor,
-    key: Tensor,
-    *,
-    attn_mask: Tensor | None,
-    is_causal: bool,
-    factor: float = 1 / math.sqrt(D_K),
-    axis: int = -1,
-    inverted: bool = False,
-    forbidden_score: float = -math.inf,
-    mask_after_softmax: bool = False,
-    empty_rows_to_zero: bool = True,
-    top_left: bool = False,
-    sees_itself: bool = True,
-    dropout: float = 0.0,
+def weigh_by_parts(
+    parts: Parts, query: Tensor, key: Tensor, *, attn_mask: Tensor | None, is_causal: bool
 ) -> Tensor:
-    """Attention weights, right unless one of the options after is_causal is used."""
-    scores = query @ key.mT * factor
-    allowed = torch.ones(scores.shape[-2:], dtype=torch.bool)
-    if is_causal:
-        offset = 0 if top_left else scores.shape[-1] - scores.shape[-2]
-        allowed = allowed.tril(offset if sees_itself else offset - 1)
-    if attn_mask is not None:
-        allowed = allowed & (~attn_mask if inverted else attn_mask)
-    if mask_after_softmax:
-        weights = scores.softmax(axis) * allowed
-    else:
-        weights = scores.masked_fill(~allowed, forbidden_score).softmax(axis)
-    if empty_rows_to_zero:
-        weights = weights.masked_fill(~allowed.any(-1, keepdim=True), 0.0)
-    return torch.nn.functional.dropout(weights, dropout) if dropout else weights
+    shape = attention_shape(d_model=11, num_heads=H, d_head=D_K)
+    scores = query @ key.mT * parts.scale(shape)
+    return parts.weigh(scores, parts.allow(scores, attn_mask, is_causal))
 
 
-def attend_by_hand(query: Tensor, key: Tensor, value: Tensor, **options: object) -> Tensor:
-    return weigh_by_hand(query, key, **options) @ value
-
-
-MISTAKES = {
-    "scores not scaled": ("no mask", {"factor": 1.0}),
-    "scores multiplied by √d_head": ("no mask", {"factor": math.sqrt(D_K)}),
-    "scaled by √d_model": ("no mask", {"factor": 1 / math.sqrt(H * D_K)}),
-    "scaled by √h": ("no mask", {"factor": 1 / math.sqrt(H)}),
-    "scaled by d_head, no root": ("no mask", {"factor": 1 / D_K}),
-    "softmax over the queries": ("no mask", {"axis": -2}),
-    "softmax over the heads": ("no mask", {"axis": 1}),
-    "dropout left on": ("no mask", {"dropout": 0.5}),
-    "mask polarity inverted": ("mask [T_q, T_k]", {"inverted": True}),
-    "masked with 0, not -inf": ("mask [T_q, T_k]", {"forbidden_score": 0.0}),
-    "masked after the softmax": ("mask [T_q, T_k]", {"mask_after_softmax": True}),
-    "NaN where a query may attend to nothing": (
-        "a query that may attend to nothing",
-        {"empty_rows_to_zero": False},
-    ),
-    "causal, aligned at the top left": ("causal, T_q < T_k", {"top_left": True}),
-    "causal, without itself": ("causal, T_q = T_k", {"sees_itself": False}),
+WRONG_PARTS = {
+    mutant.name: parts
+    for mutant in MUTANTS
+    if (parts := getattr(mutant.function, "keywords", {}).get("parts")) is not None
+    and (parts.scale, parts.allow, parts.weigh) != (RIGHT.scale, RIGHT.allow, RIGHT.weigh)
+    and mutant.name != "NaN in the gradients"  # right on the way forth
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_attention_that_mistakes_are_put_into_is_right(name: str) -> None:
-    assert_agrees_with_loops(weigh_by_hand, attend_by_hand, CASES[name])
+def test_the_parts_that_mistakes_are_put_into_are_right(name: str) -> None:
+    weigh = partial(weigh_by_parts, RIGHT)
+    assert_agrees_with_loops(weigh, lambda q, k, v, **m: weigh(q, k, **m) @ v, CASES[name])
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize("mistake", WRONG_PARTS)
 def test_loops_reject(mistake: str) -> None:
-    name, option = MISTAKES[mistake]
-    wrong_weigh = partial(weigh_by_hand, **option)
-    wrong_attend = partial(attend_by_hand, **option)
+    weigh = partial(weigh_by_parts, WRONG_PARTS[mistake])
 
-    with pytest.raises(AssertionError):
-        assert_agrees_with_loops(wrong_weigh, attention, CASES[name])
-    with pytest.raises(AssertionError):
-        assert_agrees_with_loops(attention_weights, wrong_attend, CASES[name])
+    def is_accepted(case: Case, weigh: Attention, attend: Attention) -> bool:
+        try:
+            assert_agrees_with_loops(weigh, attend, case)
+        except AssertionError:
+            return False
+        return True
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, **masks: object) -> Tensor:
+        return weigh(query, key, **masks) @ value
+
+    assert not all(is_accepted(case, weigh, attention) for case in CASES.values())
+    assert not all(is_accepted(case, attention_weights, attend) for case in CASES.values())
 
 
 def test_loops_reject_key_used_as_value() -> None:
@@ -209,7 +181,9 @@ def test_rows_are_shares(name: str) -> None:
     torch.testing.assert_close(weights.sum(-1), allowed.any(-1).double())
 
 
-@pytest.mark.parametrize("attn_mask", [ONE_EMPTY_ROW, torch.tensor(False)], ids=["row", "all"])
+@pytest.mark.parametrize(
+    "attn_mask", [ONE_EMPTY_ROW, torch.zeros(1, 1, dtype=torch.bool)], ids=["row", "all"]
+)
 def test_a_query_that_may_attend_to_nothing_gets_zeros_and_finite_gradients(
     attn_mask: Tensor,
 ) -> None:
@@ -228,11 +202,13 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros_and_finite_gradients(
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_agree_with_finite_differences(name: str) -> None:
     query, key, value, attn_mask, is_causal = CASES[name]
-    if attn_mask is not None and attn_mask.dim() >= 3:
-        attn_mask = attn_mask[(0,) * (attn_mask.dim() - 2)]
+    if attn_mask is not None and attn_mask.dim() == 4:
+        attn_mask = attn_mask[0, 0]
     leaves = tuple(t[0, 0].clone().requires_grad_() for t in (query, key, value))
     assert torch.autograd.gradcheck(
-        lambda q, k, v: attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal), leaves
+        lambda q, k, v: attention(q, k, v, attn_mask=attn_mask, is_causal=is_causal),
+        leaves,
+        fast_mode=True,
     )
 
 
@@ -285,11 +261,61 @@ def test_large_scores_do_not_overflow() -> None:
     torch.testing.assert_close(weights.sum(-1), torch.ones(SHORT))
 
 
-def test_inputs_are_left_alone() -> None:
-    for query, key, value, attn_mask, is_causal in CASES.values():
-        before = [t.clone() for t in (query, key, value)]
-        attention(query, key, value, attn_mask=attn_mask, is_causal=is_causal)
-        assert all(map(torch.equal, before, (query, key, value)))
+@pytest.mark.parametrize("name", CASES)
+def test_inference_mode_gives_the_same_and_leaves_inputs_alone(name: str) -> None:
+    """There the scores' memory is used again, which must not be an input's."""
+    query, key, value, attn_mask, is_causal = CASES[name]
+    masks = {"attn_mask": attn_mask, "is_causal": is_causal}
+    before = [None if t is None else t.clone() for t in (query, key, value, attn_mask)]
+    expected = attention(query, key, value, **masks), attention_weights(query, key, **masks)
+    with torch.inference_mode():
+        actual = attention(query, key, value, **masks), attention_weights(query, key, **masks)
+    torch.testing.assert_close(actual, expected)
+    for left, was in zip((query, key, value, attn_mask), before, strict=True):
+        assert was is None or torch.equal(left, was)
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_vmap_over_the_heads_gives_the_same(mode: Callable[[], object]) -> None:
+    query, key, value, attn_mask, _ = CASES["mask [T_q, T_k]"]
+    with mode():
+        over_heads = torch.vmap(partial(attention, attn_mask=attn_mask), in_dims=1, out_dims=1)
+        torch.testing.assert_close(
+            over_heads(query, key, value), attention(query, key, value, attn_mask=attn_mask)
+        )
+
+
+def test_any_number_of_axes_may_stand_in_front() -> None:
+    query, key, value, attn_mask, _ = CASES["mask [B, h, T_q, T_k]"]
+    expected = attention(query, key, value, attn_mask=attn_mask)
+    flat = attention(
+        *(
+            t.flatten(0, 1)
+            for t in (
+                query,
+                key,
+                value,
+            )
+        ),
+        attn_mask=attn_mask.flatten(0, 1),
+    )
+    torch.testing.assert_close(flat, expected.flatten(0, 1))
+    single = attention(query[1, 2], key[1, 2], value[1, 2], attn_mask=attn_mask[1, 2])
+    torch.testing.assert_close(single, expected[1, 2])
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(LONG,), (1,), (), (H, SHORT, LONG), (1, SHORT, LONG), (1, B, H, SHORT, LONG), (LONG, SHORT)],
+    ids=str,
+)
+def test_masks_that_could_be_meant_in_two_ways_are_refused(shape: tuple[int, ...]) -> None:
+    query, key, value, _, _ = CASES["no mask"]
+    attn_mask = torch.ones(shape, dtype=torch.bool)
+    with pytest.raises(ValueError, match="as many axes as the scores"):
+        attention_weights(query, key, attn_mask=attn_mask)
+    with pytest.raises(ValueError, match="as many axes as the scores"):
+        attention(query, key, value, attn_mask=attn_mask)
 
 
 # ------------------------------------------------------------------------ split and merge
@@ -327,13 +353,13 @@ def test_merge_puts_every_number_back() -> None:
 
 
 WRONG_SPLITS = {
-    "one view": lambda x, h: x.view(B, h, SHORT, -1),
-    "interleaved, (d h)": lambda x, h: x.view(B, SHORT, -1, h).permute(0, 3, 1, 2),
-    "heads left behind the tokens": lambda x, h: x.view(B, SHORT, h, -1),
+    "one view": split_by_view,
+    "interleaved, (d h)": split_interleaved,
+    "heads left behind the tokens": split_without_transpose,
 }
 WRONG_MERGES = {
-    "no transpose back": lambda z: z.reshape(B, SHORT, -1),
-    "interleaved, (d h)": lambda z: z.permute(0, 2, 3, 1).flatten(2),
+    "no transpose back": merge_by_view,
+    "interleaved, (d h)": merge_interleaved,
     "summed": lambda z: z.sum(1),
 }
 
