@@ -6,8 +6,8 @@
 
 Both modules have the same parameters, and give the same result before anything is timed. Their
 runs alternate, round by round; a ratio is the median over the rounds of ours / torch's, so that
-a machine that slows down slows both. Quartiles of the ratio stand beside it: what lies within
-them is noise.
+a machine that slows down slows both. Quartiles of the ratio stand beside it: a row whose lower
+quartile meets its target is "over" within the noise only.
 """
 
 from __future__ import annotations
@@ -22,8 +22,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.memory import peak_memory
-from benchmarks.report import print_decoding, print_memory, print_speed, print_summary
+from benchmarks.memory import Memory, peak_memory
+from benchmarks.report import (
+    print_decoding,
+    print_memory,
+    print_speed,
+    print_speed_header,
+    print_summary,
+)
 from benchmarks.speed import SHAPES, Decoding, Speed, decoding_rows, speed_rows
 from mha_course import device as default_device
 
@@ -32,7 +38,8 @@ def main() -> int:
     """Measure, print the tables, write the file."""
     options = _options()
     torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     where = torch.device(options.device) if options.device else default_device()
     dtype = getattr(torch, options.dtype)
     shapes = SHAPES[::4] if options.quick else SHAPES
@@ -41,19 +48,27 @@ def main() -> int:
     print(" · ".join(f"{name} {value}" for name, value in conditions.items()), flush=True)
 
     speed: list[Speed] = []
-    print_speed([], header=True)
-    for row in speed_rows(shapes, where, dtype, rounds):
-        speed.append(row)
-        print_speed([row])
-    decoding: list[Decoding] = list(decoding_rows(where, dtype, rounds))
-    print_decoding(decoding)
-    memory = [peak_memory(name, where) for name in ("fused", "batched", "torch")]
-    print_memory(memory)
+    decoding: list[Decoding] = []
+    memory: list[Memory] = []
+    interrupted = False
+    try:
+        print_speed_header()
+        for row in speed_rows(shapes, where, dtype, rounds):
+            speed.append(row)
+            print_speed(row)
+        decoding += decoding_rows(where, dtype, rounds)
+        print_decoding(decoding)
+        memory += (peak_memory(name, where) for name in ("fused", "batched", "torch"))
+        print_memory(memory)
+    except KeyboardInterrupt:
+        interrupted = True
+        print("\ninterrupted: what follows is about the rows above only")
     print_summary(speed, decoding, memory)
 
     if options.json:
         found: dict[str, Any] = {
             "conditions": conditions,
+            "complete": not interrupted,
             "speed": [row._asdict() for row in speed],
             "decoding": [row._asdict() for row in decoding],
             "memory": [row._asdict() for row in memory],
@@ -61,25 +76,30 @@ def main() -> int:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print(f"written: {options.json}")
-    return 0
+    return 130 if interrupted else 0
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.attention",
         description=(__doc__ or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="three shapes and 5 rounds")
-    parser.add_argument("--rounds", type=int, default=15, help="alternating rounds for each row")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    parser.add_argument("--device", help="cpu, cuda or mps (default: the best one present)")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="alternating rounds for each row, 15 by default"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads; torch decides unless given")
+    parser.add_argument("--device", help="cpu, cuda or mps; by default the best one present")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16", "float16"])
-    parser.add_argument("--seed", type=int, default=0, help="for inputs and parameters")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="for inputs and parameters; 0 by default"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
     options = parser.parse_args()
-    if min(options.rounds, options.threads) < 1:
-        parser.error("--rounds and --threads must be at least 1")
+    if options.rounds < 3:
+        parser.error(f"--rounds {options.rounds}: at least 3, for a median with quartiles")
+    if options.threads is not None and options.threads < 1:
+        parser.error(f"--threads {options.threads}: at least 1")
     return options
 
 

@@ -11,24 +11,31 @@ from benchmarks.speed import POSITIONS, Decoding, Speed
 # Targets: ours / torch's, and ours / floor
 FUSED, FUSED_MEAN, WITH_WEIGHTS, FLOOR, DECODING = 1.00, 0.90, 1.05, 1.20, 1.30
 LONGEST_AT_FLOOR = 512
+WHY = """
+Why a row can be over: on short sequences without a mask, nine tenths of the time of both modules
+are the same matrix products (see the floor), and torch's inference path joins three of them in
+one C++ call; which of the two wins there changes from process to process by a few hundredths.
+A late decoding step reads more bytes than an early one: the last column says how many more."""
 
 
-def print_speed(rows: Sequence[Speed], *, header: bool = False) -> None:
-    """Print rows as they come; `header` first."""
-    if header:
-        print(
-            "\nB, T, d_model, h, g         mode      weights causal "
-            "ours, ms  torch, ms  ratio  quartiles  floor"
-        )
-    for r in rows:
-        floor = "" if r.floor_ratio is None else f"{r.floor_ratio:5.2f}"
-        low, high = r.quartiles
-        print(
-            f"{', '.join(map(str, r.shape)):27} {r.mode:9} {_yes(r.weights):7} "
-            f"{_yes(r.is_causal):6} {r.ours:8.2f}  {r.torch:9.2f}  {r.ratio:5.2f}  "
-            f"{low:.2f}-{high:.2f}  {floor} {shortfall(r)}",
-            flush=True,
-        )
+def print_speed_header() -> None:
+    """Print the names of the columns."""
+    print(
+        "\nB, T, d_model, h, g         mode      weights causal "
+        "ours, ms  torch, ms  ratio  quartiles  floor"
+    )
+
+
+def print_speed(r: Speed) -> None:
+    """Print one row as soon as it is measured."""
+    floor = "" if r.floor_ratio is None else f"{r.floor_ratio:5.2f}"
+    low, high = r.quartiles
+    print(
+        f"{', '.join(map(str, r.shape)):27} {r.mode:9} {_yes(r.weights):7} "
+        f"{_yes(r.is_causal):6} {r.ours:8.2f}  {r.torch:9.2f}  {r.ratio:5.2f}  "
+        f"{low:.2f}-{high:.2f}  {floor:5} {shortfall(r)}".rstrip(),
+        flush=True,
+    )
 
 
 def shortfall(row: Speed) -> str:
@@ -36,7 +43,8 @@ def shortfall(row: Speed) -> str:
     found = []
     limit = WITH_WEIGHTS if row.weights else FUSED
     if round(row.ratio, 2) > limit:
-        found.append(f"over {limit:.2f}")
+        noise = " within noise" if round(row.quartiles[0], 2) <= limit else ""
+        found.append(f"over {limit:.2f}{noise}")
     if _counts_for_floor(row) and round(row.floor_ratio or 0, 2) > FLOOR:
         found.append(f"floor over {FLOOR:.2f}")
     return ", ".join(found)
@@ -70,31 +78,28 @@ def print_summary(
 ) -> None:
     """Print each target, and how many rows meet it."""
     print("\ntargets")
-    fused = [r for r in speed if not r.weights]
-    _say(f"fused at most {FUSED:.2f} × torch", [r.ratio for r in fused], FUSED)
-    mean = math.exp(sum(math.log(r.ratio) for r in fused) / len(fused))
-    _say(f"fused, geometric mean below {FUSED_MEAN:.2f}", [mean], FUSED_MEAN)
+    fused = [r.ratio for r in speed if not r.weights]
+    mean = [math.exp(sum(map(math.log, fused)) / len(fused))] if fused else []
     at_floor = [r.floor_ratio or 0 for r in speed if _counts_for_floor(r)]
-    _say(f"fused at most {FLOOR:.2f} × matrix products, T ≤ {LONGEST_AT_FLOOR}", at_floor, FLOOR)
-    _say(
-        f"batched with weights at most {WITH_WEIGHTS:.2f} × torch",
-        [r.ratio for r in speed if r.weights],
-        WITH_WEIGHTS,
-    )
-    _say(f"late step at most {DECODING:.2f} × early step", [r.ratio for r in decoding], DECODING)
-    fused_memory = next(r for r in memory if r.name == "fused")
-    _say(
-        "fused peak below one n² for each head", [fused_memory.training / fused_memory.scores], 1.0
-    )
+    with_weights = [r.ratio for r in speed if r.weights]
+    peaks = [m.training / m.scores for m in memory if m.name == "fused"]
+    for target, values, limit in (
+        (f"fused at most {FUSED:.2f} × torch", fused, FUSED),
+        (f"fused below {FUSED_MEAN:.2f} × torch in the geometric mean", mean, FUSED_MEAN),
+        (f"fused at most {FLOOR:.2f} × matrix products, T ≤ {LONGEST_AT_FLOOR}", at_floor, FLOOR),
+        (f"batched with weights at most {WITH_WEIGHTS:.2f} × torch", with_weights, WITH_WEIGHTS),
+        (f"late step at most {DECODING:.2f} × early step", [r.ratio for r in decoding], DECODING),
+        ("peak of the fused form below all scores together", peaks, 1.0),
+    ):
+        if values:
+            met = sum(round(value, 2) <= limit for value in values)
+            print(f"  {met} of {len(values)}: {target}; worst {max(values):.2f}")
+    if speed:
+        print(WHY)
 
 
 def _counts_for_floor(row: Speed) -> bool:
     return row.floor_ratio is not None and not row.weights and row.shape[1] <= LONGEST_AT_FLOOR
-
-
-def _say(target: str, values: Sequence[float], limit: float) -> None:
-    met = sum(round(value, 2) <= limit for value in values)
-    print(f"  {met} of {len(values)} rows: {target}; worst {max(values):.2f}")
 
 
 def _yes(value: bool) -> str:

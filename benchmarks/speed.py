@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from statistics import median, quantiles
+from timeit import default_timer as timer
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.benchmark import Timer
 
 from mha_course import (
     KVCache,
@@ -234,21 +234,46 @@ def _step(mha: MultiHeadAttention, position: int) -> Call:
 
 
 def _alternate(calls: dict[str, Call], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Time the calls in turn, `rounds` times; seconds of one call."""
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    timers = {
-        name: Timer("call()", globals={"call": call}, num_threads=threads)
-        for name, call in calls.items()
+    """Time the calls in turn, `rounds` times; seconds of one call.
+
+    `torch.utils.benchmark.Timer` would set the number of threads before each measurement. On
+    CPUs with MKL that alone changes how small products are threaded, and moved ratios by 5 %;
+    a script that never calls `torch.set_num_threads`, as most, would not see those times.
+    """
+    _settle_allocator()
+    numbers = {
+        name: max(1, round(SHORTEST_BLOCK / _time(c, 2, device))) for name, c in calls.items()
     }
-    numbers = {}
-    for name, timer in timers.items():
-        timer.timeit(2)  # warm up
-        numbers[name] = max(1, round(SHORTEST_BLOCK / timer.timeit(2).mean))
-    times: dict[str, list[float]] = {name: [] for name in timers}
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    order = list(calls)
     for _ in range(rounds):
-        for name, timer in timers.items():
-            times[name].append(timer.timeit(numbers[name]).mean)
+        for name in order:
+            times[name].append(_time(calls[name], numbers[name], device))
+        order.reverse()  # what ran before has left its mark on the caches: not always the same
     return times
+
+
+def _time(call: Call, number: int, device: torch.device) -> float:
+    """Seconds of one call, from a block of `number`, after two that are not counted."""
+    call()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = timer()
+    for _ in range(number):
+        call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (timer() - start) / number
+
+
+def _settle_allocator() -> None:
+    """Have glibc keep what is freed, as it does by itself once a large tensor has been freed.
+
+    Until then it hands memory back to the system and asks for it again at every call. These page
+    faults took up to a third of the time, ours or torch's, depending on what ran before.
+    """
+    torch.empty(31 * 2**20, dtype=torch.uint8)  # glibc learns from blocks below 32 MiB only
 
 
 def _ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:

@@ -151,11 +151,13 @@ def inputs(
     query: Tensor, key: Tensor, value: Tensor, shape: AttentionShape, weight: Tensor
 ) -> None:
     """Raise unless a module of this shape, with this weight in it, can take the three inputs."""
-    key_hint = ". No key was given, so the query stands in: pass key" if key is query else ""
-    value_hint = ". No value was given, so the key stands in: pass value" if value is key else ""
     module_input("query", query, ("B", "T_q", "d_model"), shape.d_model, weight)
-    module_input("key", key, ("B", "T_k", "kdim"), shape.kdim, weight, key_hint)
-    module_input("value", value, ("B", "T_k", "vdim"), shape.vdim, weight, value_hint)
+    if key is not query or shape.kdim != shape.d_model:
+        hint = ". No key was given, so the query stands in: pass key" if key is query else ""
+        module_input("key", key, ("B", "T_k", "kdim"), shape.kdim, weight, hint)
+    if value is not key or shape.vdim != shape.kdim:
+        hint = ". No value was given, so the key stands in: pass value" if value is key else ""
+        module_input("value", value, ("B", "T_k", "vdim"), shape.vdim, weight, hint)
     if query.shape[0] != key.shape[0]:
         raise ValueError(
             f"query has batch size B={query.shape[0]} and key has B={key.shape[0]} (shapes "

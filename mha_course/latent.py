@@ -98,12 +98,12 @@ class MultiHeadLatentAttention(nn.Module):
         start = 0 if cache is None else cache.num_tokens
         positions = torch.arange(start, start + x.shape[1], device=x.device)
 
-        latent = self.norm_kv(self.w_dkv(x))[:, None]  # [B, 1, T, kv_rank]
+        latent = _normed(self.norm_kv, self.w_dkv(x))[:, None]  # [B, 1, T, kv_rank]
         rotary_key = rotate(self.w_kr(x)[:, None], positions)  # [B, 1, T, d_rope]
         if cache is not None:
             rotary_key, latent = cache.append(rotary_key, latent)  # [B, 1, T_k, …]
 
-        q_from = x if s.q_rank is None else self.norm_q(self.w_dq(x))
+        q_from = x if s.q_rank is None else _normed(self.norm_q, self.w_dq(x))
         q = split_heads(self.w_uq(q_from), s.num_heads)  # [B, h, T, d_head]
         rotary_q = rotate(split_heads(self.w_qr(q_from), s.num_heads), positions)
 
@@ -156,6 +156,12 @@ class MultiHeadLatentAttention(nn.Module):
             queries, keys, latent, attn_mask=attn_mask, is_causal=is_causal
         )
         return Heads(z @ w_uv.mT, weights)  # [B, h, T, kv_rank] → [B, h, T, d_v]
+
+
+def _normed(norm: nn.RMSNorm, x: Tensor) -> Tensor:
+    # autocast hands over a smaller dtype than the norm has; the norm keeps its own inside
+    normed: Tensor = norm(x.to(norm.weight.dtype))
+    return normed.to(x.dtype)
 
 
 def rotate(
