@@ -26,6 +26,14 @@ def positive_int(name: str, value: int) -> None:
         raise ValueError(f"{name}={value} must be at least 1")
 
 
+def at_least_0(name: str, value: int) -> None:
+    """Raise unless `value` is an int of at least 0."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; it must be an int")
+    if value < 0:
+        raise ValueError(f"{name}={value} must be at least 0")
+
+
 def share(name: str, value: float) -> None:
     """Raise unless `value` is a number from 0 up to, but not including, 1."""
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -126,14 +134,19 @@ def mask(attn_mask: Tensor, scores: Tensor) -> None:
 def module_input(
     name: str, tensor: Tensor, axes: Sequence[str], width: int, weight: Tensor, hint: str = ""
 ) -> None:
-    """Raise unless `tensor` has these axes, the last `width` wide, and `weight`'s dtype."""
+    """Raise unless `tensor` has these axes, the last `width` wide, and `weight`'s kind."""
     rank(name, tensor, axes)
-    floating_point(name, tensor)
     if tensor.shape[-1] != width:
         raise ValueError(
             f"{name} is {tensor.shape[-1]} wide, shape {list(tensor.shape)}; it must be "
             f"[{', '.join(axes)}={width}]{hint}"
         )
+    of_module(name, tensor, weight)
+
+
+def of_module(name: str, tensor: Tensor, weight: Tensor) -> None:
+    """Raise unless `tensor` has the dtype and the device of a module with this weight."""
+    floating_point(name, tensor)
     if tensor.device != weight.device:
         raise ValueError(
             f"{name} is on {tensor.device} and the module on {weight.device}; "
@@ -207,18 +220,19 @@ def key_lengths(
     _on_device("key_lengths", lengths, device)
 
 
-def heads_output(z: Tensor, shape: AttentionShape) -> None:
-    """Raise unless `z` holds one output per query for each head."""
+def heads_output(z: Tensor, shape: AttentionShape, weight: Tensor) -> None:
+    """Raise unless `z` holds one output per query for each head of a module."""
     axes = ("B", f"h={shape.num_heads}", "T_q", f"d_v={shape.d_v}")
     rank("z", z, axes)
     if (z.shape[1], z.shape[3]) != (shape.num_heads, shape.d_v):
         raise ValueError(f"z has shape {list(z.shape)}; it must be [{', '.join(axes)}]")
+    of_module("z", z, weight)
 
 
-def head_gates(gates: Tensor, z: Tensor) -> None:
+def head_gates(gates: Tensor, batch: int, shape: AttentionShape, weight: Tensor) -> None:
     """Raise unless there is one gate for each head, or for each head of each sequence."""
     is_tensor("head_gates", gates)
-    batch, heads = z.shape[:2]
+    heads = shape.num_heads
     if tuple(gates.shape) not in ((heads,), (batch, heads)):
         raise ValueError(
             f"head_gates has shape {list(gates.shape)}; it must be [h={heads}], or "
@@ -228,7 +242,7 @@ def head_gates(gates: Tensor, z: Tensor) -> None:
         raise TypeError(
             f"head_gates has dtype {gates.dtype}; gates are factors: use head_gates.float()"
         )
-    _on_device("head_gates", gates, z.device)
+    of_module("head_gates", gates, weight)
 
 
 # ---------------------------------------------------------------------------------- parts

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from mha_course import _checks
+
 SMALLEST_CAPACITY = 64
 
 
@@ -44,8 +46,11 @@ class KVCache:
 
         Raises:
             ValueError: the new tokens are of another batch size, width, dtype or device.
+            TypeError: keys or values are no tensor.
             RuntimeError: a gradient is wanted, which a cache cannot carry.
         """
+        _checks.rank("keys", keys, ("B", "g", "T", "d_head"))
+        _checks.rank("values", values, ("B", "g", "T", "d_v"))
         if torch.is_grad_enabled() and (keys.requires_grad or values.requires_grad):
             raise RuntimeError(
                 "a KVCache carries no gradient: decode under torch.inference_mode(), "

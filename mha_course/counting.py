@@ -202,8 +202,7 @@ def latent_cache_bytes(
 def _keys(num_tokens: int, num_keys: int | None, num_cached: int) -> tuple[int, int]:
     """Return the number of keys, and how many of them are not in the cache."""
     _checks.positive_int("num_tokens", num_tokens)
-    if num_cached != 0:
-        _checks.positive_int("num_cached", num_cached)
+    _checks.at_least_0("num_cached", num_cached)
     num_keys = num_tokens + num_cached if num_keys is None else num_keys
     _checks.positive_int("num_keys", num_keys)
     if num_cached > num_keys:

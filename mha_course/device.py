@@ -12,6 +12,9 @@ def device() -> torch.device:
 
     Raises:
         ValueError: MHA_DEVICE names a device that torch does not know or this machine lacks.
+
+    >>> device().type in ("cpu", "cuda", "mps")
+    True
     """
     wanted = os.environ.get("MHA_DEVICE", "").strip()
     if not wanted:

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from mha_course import _checks
 from mha_course.attention import attention_weights
 from mha_course.masks import both, causal_mask
 
@@ -129,3 +130,17 @@ def fused(
 FORMS: dict[str, Callable[..., Heads]] = dict(
     zip(get_args(FormName), (loop, batched, fused), strict=True)
 )
+
+
+class HasForm(nn.Module):
+    """A module whose heads are computed in a form that can be changed by name."""
+
+    @property
+    def form(self) -> FormName:
+        """How the heads are computed: "loop", "batched" or "fused"."""
+        return self._form
+
+    @form.setter
+    def form(self, name: FormName) -> None:
+        _checks.form(name, FORMS)
+        self._form = name

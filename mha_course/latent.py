@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from mha_course import _checks
 from mha_course.attention import merge_heads, split_heads
 from mha_course.cache import KVCache
-from mha_course.forms import FORMS, FormName, Heads
+from mha_course.forms import FORMS, FormName, HasForm, Heads
 from mha_course.masks import per_head
 from mha_course.shapes import LatentShape
 
 
-class MultiHeadLatentAttention(nn.Module):
+class MultiHeadLatentAttention(HasForm):
     """Self-attention whose cache holds kv_rank + d_rope numbers per token, whatever h is.
 
     Args:
@@ -56,7 +56,6 @@ class MultiHeadLatentAttention(nn.Module):
         shape.check()
         self.shape = s = shape
         self.absorb = absorb
-        _checks.form(form, FORMS)
         self.form = form
         q_in = s.d_model if s.q_rank is None else s.q_rank
         if s.q_rank is not None:
@@ -96,6 +95,9 @@ class MultiHeadLatentAttention(nn.Module):
         s = self.shape
         _checks.module_input("x", x, ("B", "T", "d_model"), s.d_model, self.w_o.weight)
         start = 0 if cache is None else cache.num_tokens
+        if attn_mask is not None:  # checked before anything is added to the cache
+            scores_shape = (x.shape[0], s.num_heads, x.shape[1], start + x.shape[1])
+            attn_mask = per_head(attn_mask, scores_shape, x.device)
         positions = torch.arange(start, start + x.shape[1], device=x.device)
 
         latent = _normed(self.norm_kv, self.w_dkv(x))[:, None]  # [B, 1, T, kv_rank]
@@ -107,9 +109,6 @@ class MultiHeadLatentAttention(nn.Module):
         q = split_heads(self.w_uq(q_from), s.num_heads)  # [B, h, T, d_head]
         rotary_q = rotate(split_heads(self.w_qr(q_from), s.num_heads), positions)
 
-        if attn_mask is not None:
-            scores_shape = (x.shape[0], s.num_heads, x.shape[1], latent.shape[2])
-            attn_mask = per_head(attn_mask, scores_shape, x.device)
         attend = self._absorbed if self.absorb else self._expanded
         z = attend(q, rotary_q, latent, rotary_key, attn_mask, is_causal).z  # [B, h, T, d_v]
         output: Tensor = self.w_o(merge_heads(z))
@@ -174,10 +173,15 @@ def rotate(
     Su et al. 2021 (arXiv 2104.09864), section 3.2.2. The dot product of two rotated vectors
     depends on their distance only. Pair m is made of the columns 2m and 2m + 1.
 
+    Raises:
+        ValueError: the width of `x` is odd.
+
     >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([torch.pi / 3]))
     tensor([[0.5000, 0.8660]])
     """
     d_rope = x.shape[-1]
+    if d_rope % 2:
+        raise ValueError(f"x is {d_rope} wide; its width must be even: pairs are rotated")
     exponents = torch.arange(0, d_rope, 2, device=x.device) / d_rope
     angles = positions[:, None] / base**exponents  # [T, d_rope/2], in float32 whatever x is
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)

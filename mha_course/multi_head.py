@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from mha_course import _checks
 from mha_course.attention import merge_heads, split_heads
 from mha_course.cache import KVCache
-from mha_course.forms import FORMS, FormName, Heads
+from mha_course.forms import FORMS, FormName, HasForm, Heads
 from mha_course.masks import both, padding_mask, per_head
 from mha_course.shapes import attention_shape
 
 
-class MultiHeadAttention(nn.Module):
+class MultiHeadAttention(HasForm):
     """Self- and cross-attention with any number of query and key/value heads.
 
     Args:
@@ -87,16 +87,6 @@ class MultiHeadAttention(nn.Module):
         self.w_k = nn.Linear(s.kdim, s.num_kv_heads * s.d_head, bias="k" in s.bias)
         self.w_v = nn.Linear(s.vdim, s.num_kv_heads * s.d_v, bias="v" in s.bias)
         self.w_o = nn.Linear(s.num_heads * s.d_v, d_model, bias="o" in s.bias)
-
-    @property
-    def form(self) -> FormName:
-        """How the heads are computed: "loop", "batched" or "fused"."""
-        return self._form
-
-    @form.setter
-    def form(self, name: FormName) -> None:
-        _checks.form(name, FORMS)
-        self._form = name
 
     @overload
     def forward(
@@ -173,6 +163,9 @@ class MultiHeadAttention(nn.Module):
                 "return_weights=True, but form='fused' never holds the weights: its kernel goes "
                 "over the keys in blocks. Set form='batched' to get them"
             )
+        if head_gates is not None and cache is not None:  # refused before the cache is written to
+            _checks.rank("query", query, ("B", "T_q", "d_model"))
+            _checks.head_gates(head_gates, len(query), self.shape, self.w_o.weight)
         z, weights = self.heads(
             query,
             key,
@@ -207,19 +200,20 @@ class MultiHeadAttention(nn.Module):
         value = key if value is None else value
         _checks.inputs(query, key, value, self.shape, self.w_q.weight)
 
+        # masks are checked before anything is added to the cache
+        num_keys = key.shape[1] + (0 if cache is None else cache.num_tokens)
+        scores_shape = (query.shape[0], self.shape.num_heads, query.shape[1], num_keys)
+        if attn_mask is not None:
+            attn_mask = per_head(attn_mask, scores_shape, query.device)
+        if key_lengths is not None:
+            _checks.key_lengths(key_lengths, scores_shape, query.device)
+            attn_mask = both(attn_mask, padding_mask(key_lengths, num_keys))
+
         q = split_heads(self.w_q(query), self.shape.num_heads)  # [B, h, T_q, d_head]
         k = split_heads(self.w_k(key), self.shape.num_kv_heads)  # [B, g, T_new, d_head]
         v = split_heads(self.w_v(value), self.shape.num_kv_heads)  # [B, g, T_new, d_v]
         if cache is not None:
             k, v = cache.append(k, v)  # [B, g, T_k, …]
-
-        scores_shape = (*q.shape[:3], k.shape[2])  # B, h, T_q, T_k
-        if attn_mask is not None:
-            attn_mask = per_head(attn_mask, scores_shape, q.device)
-        if key_lengths is not None:
-            _checks.key_lengths(key_lengths, scores_shape, q.device)
-            attn_mask = both(attn_mask, padding_mask(key_lengths, scores_shape[3]))
-
         dropout = self.dropout if self.training else 0.0
         return FORMS[self.form](q, k, v, attn_mask=attn_mask, is_causal=is_causal, dropout=dropout)
 
@@ -234,16 +228,18 @@ class MultiHeadAttention(nn.Module):
         zeroing columns of the output: W_O mixes the heads.
 
         Raises:
-            ValueError: `z` or the gates have another shape than the heads of this module.
+            ValueError: `z` or the gates have another shape or device than the heads of this
+                module.
+            TypeError: `z` or the gates have another dtype.
 
         >>> import torch
         >>> mha = MultiHeadAttention(12, 4)
         >>> mha.combine(torch.randn(2, 4, 5, 3), head_gates=torch.tensor([1.0, 0, 1, 1])).shape
         torch.Size([2, 5, 12])
         """
-        _checks.heads_output(z, self.shape)
+        _checks.heads_output(z, self.shape, self.w_o.weight)
         if head_gates is not None:
-            _checks.head_gates(head_gates, z)
+            _checks.head_gates(head_gates, len(z), self.shape, self.w_o.weight)
             z = z * head_gates[..., None, None]  # [h, 1, 1] or [B, h, 1, 1]
         output: Tensor = self.w_o(merge_heads(z))  # [B, T_q, d_model]
         return output

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from mha_course import _checks
+from mha_course.masks import both
 from mha_course.multi_head import MultiHeadAttention
 
 
@@ -65,10 +66,13 @@ def to_torch(ours: MultiHeadAttention) -> nn.MultiheadAttention:
 
     Raises:
         ValueError: h·d_head or h·d_v is not d_model; torch has no other widths.
+        TypeError: `ours` is no `MultiHeadAttention`.
 
     >>> to_torch(MultiHeadAttention(12, 4)).in_proj_weight.shape
     torch.Size([36, 12])
     """
+    if not isinstance(ours, MultiHeadAttention):
+        raise TypeError(f"ours is a {type(ours).__name__}; it must be a MultiHeadAttention")
     s = ours.shape
     if not s.num_heads * s.d_head == s.num_heads * s.d_v == s.d_model:
         raise ValueError(
@@ -172,8 +176,26 @@ def mask_from_torch(
     if key_padding_mask is not None:
         _checks.rank("key_padding_mask", key_padding_mask, ("B", "T_k"))
         is_key = ~_blocked("key_padding_mask", key_padding_mask)[:, None, None]  # [B, 1, 1, T_k]
-        allowed = is_key if allowed is None else allowed & is_key
+        if allowed is not None:
+            _same_keys(allowed, is_key)
+        allowed = both(allowed, is_key)
     return allowed
+
+
+def _same_keys(allowed: Tensor, is_key: Tensor) -> None:
+    """Raise unless both masks are about the same sequences and keys."""
+    if allowed.device != is_key.device:
+        raise ValueError(
+            f"attn_mask is on {allowed.device} and key_padding_mask is on {is_key.device}; "
+            "move one with .to(...)"
+        )
+    batch = is_key.shape[0] if allowed.dim() == 2 else allowed.shape[0]
+    num_keys = allowed.shape[-1]
+    if (is_key.shape[0], is_key.shape[-1]) != (batch, num_keys):
+        raise ValueError(
+            f"key_padding_mask has shape {[is_key.shape[0], is_key.shape[-1]]}; with this "
+            f"attn_mask it must be [B={batch}, T_k={num_keys}]"
+        )
 
 
 def _blocked(name: str, mask: Tensor) -> Tensor:
