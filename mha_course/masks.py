@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Integer
 from torch import Tensor
 
 from mha_course import _checks
@@ -31,7 +31,7 @@ def causal_mask(
     return everything.tril(diagonal=num_keys - num_queries)
 
 
-def padding_mask(key_lengths: Int[Tensor, " B"], num_keys: int) -> Bool[Tensor, "B 1 1 T_k"]:
+def padding_mask(key_lengths: Integer[Tensor, " B"], num_keys: int) -> Bool[Tensor, "B 1 1 T_k"]:
     """Mask in which sequence b may attend to its first `key_lengths[b]` keys, and not to padding.
 
     Raises:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Literal, overload
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
 
 from mha_course import _checks
@@ -125,7 +125,7 @@ class MultiHeadAttention(HasForm):
         value: Float[Tensor, "B T_new vdim"] | None = None,
         *,
         attn_mask: Bool[Tensor, "*mask"] | None = None,
-        key_lengths: Int[Tensor, " B"] | None = None,
+        key_lengths: Integer[Tensor, " B"] | None = None,
         is_causal: bool = False,
         head_gates: Float[Tensor, "*gates h"] | None = None,
         cache: KVCache | None = None,
@@ -188,7 +188,7 @@ class MultiHeadAttention(HasForm):
         value: Float[Tensor, "B T_new vdim"] | None = None,
         *,
         attn_mask: Bool[Tensor, "*mask"] | None = None,
-        key_lengths: Int[Tensor, " B"] | None = None,
+        key_lengths: Integer[Tensor, " B"] | None = None,
         is_causal: bool = False,
         cache: KVCache | None = None,
     ) -> Heads:

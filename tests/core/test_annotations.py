@@ -25,16 +25,23 @@ CHECKED = ",".join(
 )
 
 
+CALLING = (
+    "attention",
+    "cache",
+    "equivalence",
+    "latent",
+    "masks",
+    "multi_head",
+    "torch_bridge",
+)
+
+
 def test_shapes_hold_in_every_call_with_good_input() -> None:
     result = run_checked(
         CHECKED,
-        HERE / "test_attention.py",
-        HERE / "test_multi_head.py",
-        HERE / "test_equivalence.py",
+        *(HERE / f"test_{name}.py" for name in CALLING),
         # a refusal is no good input, and finite differences call thousands of times
         *("-k", "not refused and not finite_differences"),
-        "--doctest-modules",
-        HERE.parents[1] / "mha_course" / "latent.py",
     )
     assert result.returncode == 0, result.stdout + result.stderr
 

@@ -518,6 +518,17 @@ CALLS: dict[str, tuple[Call, type[Exception], str]] = {
         TypeError,
         r"head_gates is a list; it must be a torch\.Tensor",
     ),
+    # gates are looked at first, and may not hide what is wrong with the query
+    "gates and a query of no axes": (
+        lambda m: m(torch.tensor(1.0), K, V, head_gates=torch.ones(8)),
+        ValueError,
+        r"query has 0 axes, shape \[\]; it must have 3: \[B, T_q, d_model\]",
+    ),
+    "gates and a query that is a list": (
+        lambda m: m([1.0], K, V, head_gates=torch.ones(8)),
+        TypeError,
+        r"query is a list; it must be a torch\.Tensor",
+    ),
     # combine
     "z merged already": (
         lambda m: m.combine(randn(2, 5, 80)),
