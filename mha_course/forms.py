@@ -105,7 +105,7 @@ def fused(
     >>> fused(q, k, torch.ones(1, 2, 3, 5)).weights is None
     True
     """
-    batch, num_heads, num_queries, _ = q.shape
+    batch, num_heads, num_queries, d_head = q.shape
     num_kv_heads, num_keys = k.shape[1], k.shape[2]
     # torch's is_causal takes no mask beside it, and its first query meets the first key; ours
     # has the last query meet the last key. The last query alone may attend to everything.
@@ -114,7 +114,7 @@ def fused(
         attn_mask = both(attn_mask, causal_mask(num_queries, num_keys, q.device))
     if num_queries == 1 and (attn_mask is None or attn_mask.shape[1] == 1):
         # the heads that share a key stand as its queries, so that it is read only once
-        q = q.reshape(batch, num_kv_heads, num_heads // num_kv_heads, -1)
+        q = q.reshape(batch, num_kv_heads, num_heads // num_kv_heads, d_head)
     z = nn.functional.scaled_dot_product_attention(
         q,
         k,
@@ -124,7 +124,7 @@ def fused(
         is_causal=kernel_is_causal,
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    return Heads(z.reshape(batch, num_heads, num_queries, -1), weights=None)
+    return Heads(z.reshape(batch, num_heads, num_queries, v.shape[-1]), weights=None)
 
 
 FORMS: dict[str, Callable[..., Heads]] = dict(

@@ -41,7 +41,7 @@ class MultiHeadLatentAttention(HasForm):
 
     Raises:
         ValueError: a size is below 1, or `shape.d_rope` is odd.
-        TypeError: a size is not an int.
+        TypeError: a size is not an int, or `shape` no `LatentShape`.
 
     >>> shape = LatentShape(d_model=12, num_heads=4, d_head=5, d_rope=2, d_v=3, kv_rank=6)
     >>> mla = MultiHeadLatentAttention(shape)
@@ -53,6 +53,8 @@ class MultiHeadLatentAttention(HasForm):
         self, shape: LatentShape, *, absorb: bool = False, form: FormName = "batched"
     ) -> None:
         super().__init__()
+        if not isinstance(shape, LatentShape):
+            raise TypeError(f"shape is a {type(shape).__name__}; it must be a LatentShape")
         shape.check()
         self.shape = s = shape
         self.absorb = absorb

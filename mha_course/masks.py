@@ -19,14 +19,14 @@ def causal_mask(
     stand before every key: their rows are all False.
 
     Raises:
-        ValueError: a number is below 1.
+        ValueError: a number is below 0.
         TypeError: a number is not an int.
 
     >>> causal_mask(2, 3).int().tolist()
     [[1, 1, 0], [1, 1, 1]]
     """
-    _checks.positive_int("num_queries", num_queries)
-    _checks.positive_int("num_keys", num_keys)
+    _checks.at_least_0("num_queries", num_queries)
+    _checks.at_least_0("num_keys", num_keys)
     everything = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device)
     return everything.tril(diagonal=num_keys - num_queries)
 
@@ -35,7 +35,7 @@ def padding_mask(key_lengths: Integer[Tensor, " B"], num_keys: int) -> Bool[Tens
     """Mask in which sequence b may attend to its first `key_lengths[b]` keys, and not to padding.
 
     Raises:
-        ValueError: `key_lengths` has not one axis, or `num_keys` is below 1.
+        ValueError: `key_lengths` has not one axis, or `num_keys` is below 0.
         TypeError: `key_lengths` does not hold whole numbers, or `num_keys` is not an int.
 
     >>> padding_mask(torch.tensor([1, 3]), num_keys=3).int().tolist()
@@ -47,7 +47,7 @@ def padding_mask(key_lengths: Integer[Tensor, " B"], num_keys: int) -> Bool[Tens
             f"key_lengths has dtype {key_lengths.dtype}; it must hold whole numbers, "
             "the number of keys of each sequence"
         )
-    _checks.positive_int("num_keys", num_keys)
+    _checks.at_least_0("num_keys", num_keys)
     positions = torch.arange(num_keys, device=key_lengths.device)
     return (positions < key_lengths[:, None])[:, None, None, :]
 

@@ -234,6 +234,8 @@ def mask_to_torch(
     >>> mask_to_torch(torch.tensor([[True, False]]), batch_size=2, num_heads=4)
     tensor([[False,  True]])
     """
+    _checks.positive_int("batch_size", batch_size)
+    _checks.positive_int("num_heads", num_heads)
     _checks.boolean("attn_mask", attn_mask)
     if attn_mask.dim() == 2:
         return ~attn_mask

@@ -67,11 +67,11 @@ Message = tuple[type[Exception], str]
 Refused = tuple[Callable[[], object], type[Exception], str]
 
 
-def size_errors(make: Callable[..., object], *names: str) -> dict[str, Refused]:
-    """Whatever is no whole number of at least 1, in each of these sizes."""
+def size_errors(make: Callable[..., object], *names: str, least: int = 1) -> dict[str, Refused]:
+    """Whatever is no whole number of at least `least`, in each of these sizes."""
     wrong: dict[object, Message] = {
-        0: (ValueError, "=0 must be at least 1"),
-        -3: (ValueError, "=-3 must be at least 1"),
+        least - 1: (ValueError, f"={least - 1} must be at least {least}"),
+        -3: (ValueError, f"=-3 must be at least {least}"),
         2.0: (TypeError, r"=2\.0 is a float; it must be an int"),
         True: (TypeError, "=True is a bool; it must be an int"),
         "4": (TypeError, "='4' is a str; it must be an int"),
@@ -677,11 +677,12 @@ MASKS = {
         lambda num_queries=5, num_keys=7: causal_mask(num_queries, num_keys),
         "num_queries",
         "num_keys",
+        least=0,
     ),
     **{
         f"padding, {name}": case
         for name, case in size_errors(
-            lambda num_keys: padding_mask(torch.tensor([3, 4]), num_keys), "num_keys"
+            lambda num_keys: padding_mask(torch.tensor([3, 4]), num_keys), "num_keys", least=0
         ).items()
     },
     "padding, float lengths": (

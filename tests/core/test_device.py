@@ -39,6 +39,13 @@ def test_variable_overrides_the_choice(bare_machine: pytest.MonkeyPatch) -> None
         assert device() == torch.device(name)
 
 
+def test_variable_may_name_mps_where_it_is_present(bare_machine: pytest.MonkeyPatch) -> None:
+    bare_machine.setattr(torch.cuda, "is_available", lambda: True)
+    bare_machine.setattr(torch.backends.mps, "is_available", lambda: True)
+    bare_machine.setenv("MHA_DEVICE", " mps ")
+    assert device() == torch.device("mps")
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "CPU!", "xpu", "meta"])
 def test_unknown_name_is_refused_with_the_known_ones(
     bare_machine: pytest.MonkeyPatch, name: str

@@ -106,3 +106,16 @@ def test_printing_shows_the_sizes(form: str) -> None:
     for part in ("d_model=14, num_heads=8, num_kv_heads=4, d_head=6, d_v=10", f"form='{form}'"):
         assert part in shown
     assert "dropout=0.1" in shown
+
+
+@pytest.mark.parametrize("form", ["loop", "batched", "fused"])
+@pytest.mark.parametrize(
+    "options", [{}, {"is_causal": True}, {"key_lengths": torch.tensor([0, 0])}]
+)
+def test_sequences_may_be_empty(form: str, options: dict[str, object]) -> None:
+    """No query gives no output; without a key, every query attends to nothing."""
+    mha, x = MultiHeadAttention(12, 4, form=form), torch.randn(2, 5, 12)
+    assert mha(x[:, :0], **options).shape == (2, 0, 12)
+    assert (mha.heads(x, x[:, :0], **options).z == 0).all()
+    torch.testing.assert_close(mha(x, x[:, :0], **options), mha.w_o.bias.expand(2, 5, 12))
+    assert MultiHeadAttention(12, 4, form=form)(x[:0], is_causal=True).shape == (0, 5, 12)
