@@ -185,7 +185,7 @@ def inputs(
 
 def form(name: str, forms: Collection[str]) -> None:
     """Raise unless there is a form of this name."""
-    if name not in forms:
+    if not isinstance(name, str) or name not in forms:
         raise ValueError(f"form={name!r} is not a form; there are {', '.join(forms)}")
 
 
@@ -267,8 +267,8 @@ def _way_out_of_other_ranks(attn_mask: Tensor) -> str:
         return " For lengths use key_lengths; for one row for all queries mask[None, None, None]"
     if attn_mask.dim() == 3:
         return (
-            " Three axes could be [B, T_q, T_k] or [h, T_q, T_k]: "
-            "say which with mask[:, None] or mask[None]"
+            " Three axes could be [B, T_q, T_k] or [h, T_q, T_k]: say which with mask[:, None] "
+            "or mask[None]; from torch's [B·h, T_q, T_k], use mask_from_torch"
         )
     if attn_mask.dim() == 2:
         return " For a padding mask [B, T_k] use mask[:, None, None]"

@@ -82,7 +82,10 @@ def _with_room(name: str, room: Tensor | None, new: Tensor, used: int, needed: i
                 "axis before the last, may differ. Use a new KVCache for each batch of sequences"
             )
         if room.device != new.device:
-            raise ValueError(f"the cache is on {room.device} and the new {name} on {new.device}")
+            raise ValueError(
+                f"the cache is on {room.device} and the new {name} on {new.device}; use a new "
+                "KVCache after moving the module"
+            )
         if needed <= capacity:
             return room
     larger = new.new_empty(*batch, max(2 * used, needed, SMALLEST_CAPACITY), width)

@@ -99,7 +99,11 @@ def fused(
     is_causal: bool = False,
     dropout: float = 0.0,
 ) -> Heads:
-    """All heads in one kernel of torch, which never holds all the scores of a head at once.
+    """All heads in torch's `scaled_dot_product_attention`.
+
+    Its fused kernels go over the keys in blocks and never hold all the scores of a head. torch
+    takes a plain one, which does, where no fused one fits: on the CPU with d_v ≠ d_head, as in
+    latent attention, and with dropout in training.
 
     >>> q = k = torch.zeros(1, 2, 3, 4)
     >>> fused(q, k, torch.ones(1, 2, 3, 5)).weights is None

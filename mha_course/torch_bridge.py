@@ -138,7 +138,7 @@ def mask_from_torch(
 
     There, a boolean mask is True where a query may **not** attend, and a float mask is added to
     the scores. `scaled_dot_product_attention` takes boolean masks as ours does: pass those on
-    as they are, and its float masks through this function.
+    as they are.
 
     Args:
         attn_mask: `[T_q, T_k]` or `[B·h, T_q, T_k]`.

@@ -91,6 +91,16 @@ def calls_of(module: nn.Module) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------------- lower precision
 
 
+@pytest.fixture
+def every_warning() -> Iterator[None]:
+    """Torch gives some warnings once in a process: an earlier test may have had them."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+@pytest.mark.usefixtures("every_warning")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @every_module
 def test_autocast_computes_in_its_dtype_and_trains_in_float32(
