@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from playwright.sync_api import Browser, sync_playwright
 
 
@@ -45,3 +46,16 @@ def site() -> Path:
     if not (folder / "index.html").exists():
         pytest.fail("there is no built book: run `make book` first")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """On busy cores, threads wait for each other at every product.
+
+    The tensors of the tests are so small that a second thread gains nothing; beside another
+    process it made minutes of 10 seconds.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
