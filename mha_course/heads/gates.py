@@ -125,6 +125,10 @@ class ModelHeads:
         finally:
             self._setting = None
 
+    def module(self, layer: int) -> nn.Module:
+        """Return the model's own attention module of one layer."""
+        return self._layers[layer].module
+
     def output_matrices(self, layer: int) -> Float[Tensor, "h d_head d_model"]:
         """W_O of each head, the model's own parameters."""
         return self._layers[layer].output_matrix()

@@ -80,7 +80,7 @@ class TextModel:
         Raises:
             ValueError: the text is too short for one chunk, or `size` does not fit the model.
         """
-        before, after = self._specials()
+        before, after = self.specials()
         body = size - len(before) - len(after)
         if body < 2 or size > self.max_tokens:
             raise ValueError(
@@ -131,12 +131,8 @@ class TextModel:
             self.run(ids, watch=keep, weights=True)
         return AttentionMaps(self.tokens(ids[0]), torch.stack(maps))
 
-    def special_ids(self) -> list[int]:
-        """Ids that the tokeniser puts around a text, such as [CLS] and [SEP]."""
-        before, after = self._specials()
-        return before + after
-
-    def _specials(self) -> tuple[list[int], list[int]]:
+    def specials(self) -> tuple[list[int], list[int]]:
+        """Ids that the tokeniser puts before and after a text, such as [CLS] and [SEP]."""
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         full = self.tokenizer("a")["input_ids"]
         start = full.index(bare[0])
