@@ -114,6 +114,14 @@ class TextModel:
         with self.heads.at_work(gates=gates, fill=fill, watch=watch, weights=weights):
             return self.model(input_ids=ids.to(self.model.device))
 
+    def look(self, ids: Int[Tensor, "B T"], watch: Watch) -> None:
+        """Show `watch` the attention of every layer, weights included; what lies above is not run.
+
+        The scores of all words, which no head sees, are the largest part of a small model's work.
+        """
+        with self.heads.at_work(watch=watch, weights=True), torch.no_grad():
+            self.model.base_model(input_ids=ids.to(self.model.device))
+
     def attention_maps(self, text: str) -> AttentionMaps:
         """Attention weights of all heads in all layers for one text.
 
@@ -127,8 +135,7 @@ class TextModel:
             assert layer.weights is not None  # asked for
             maps.append(layer.weights[0].cpu())
 
-        with torch.no_grad():
-            self.run(ids, watch=keep, weights=True)
+        self.look(ids, keep)
         return AttentionMaps(self.tokens(ids[0]), torch.stack(maps))
 
     def specials(self) -> tuple[list[int], list[int]]:
@@ -145,6 +152,5 @@ class TextModel:
             assert layer.weights is not None  # asked for
             future.append(layer.weights.triu(1).any().item())
 
-        with torch.no_grad():
-            self.run(torch.arange(1, 6)[None], watch=look, weights=True)
+        self.look(torch.arange(1, 6)[None], look)
         return not any(future)
