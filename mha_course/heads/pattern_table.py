@@ -23,6 +23,7 @@ from mha_course.heads.patterns import (
     pattern_scores,
     repeated_tokens,
 )
+from mha_course.heads.steps import Progress
 from mha_course.heads.text_model import TextModel
 
 _SEPARATORS = (".", ",")  # beside the model's own, such as [SEP]
@@ -44,7 +45,11 @@ class PatternTable(NamedTuple):
 
 
 def pattern_table(
-    model: TextModel, texts: Int[Tensor, "texts T"] | Sequence[Int[Tensor, " T"]], *, seed: int = 0
+    model: TextModel,
+    texts: Int[Tensor, "texts T"] | Sequence[Int[Tensor, " T"]],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> PatternTable:
     """Score all heads over texts, and over repeated random tokens for induction.
 
@@ -54,6 +59,7 @@ def pattern_table(
         model: The model.
         texts: Token ids, as from `TextModel.chunks`.
         seed: Of the random tokens.
+        progress: Told the number of texts done, and of all texts.
 
     Raises:
         ValueError: there are no texts.
@@ -70,6 +76,8 @@ def pattern_table(
         scored, profiled = _score(model, ids, targets)
         per_text.append(scored)
         profiles.append(profiled)
+        if progress is not None:
+            progress(len(profiles), len(texts))
     scores = [add_up(layer) for layer in zip(*per_text, strict=True)]
     for layer, found in zip(scores, _induction(model, seed), strict=True):
         layer["induction"] = found

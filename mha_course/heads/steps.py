@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Progress = Callable[[int, int], None]
+"""Called with the number of steps done and the number of all steps."""
+
 
 class Steps:
     """Results of named steps, one file each.

@@ -10,11 +10,10 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mha_course.heads.curves import SHARES, pruning_curve
@@ -32,7 +31,7 @@ from mha_course.heads.importance import (
 from mha_course.heads.redundancy import HeadClusters, cluster_heads, effective_number
 from mha_course.heads.similarity import attention_distance, output_cka, shuffled_keys
 from mha_course.heads.steps import Steps
-from mha_course.heads.tasks import TextBatch, text_batches
+from mha_course.heads.tasks import TextBatch
 from mha_course.heads.text_model import TextModel
 
 Progress = Callable[[str, int, int], None]
@@ -108,7 +107,7 @@ def worth(
     text: str,
     *,
     settings: Settings | None = None,
-    folder: Path | None = None,
+    steps: Steps | None = None,
     progress: Progress | None = None,
 ) -> Worth:
     """Measure what every head is worth.
@@ -117,19 +116,22 @@ def worth(
         model: The model.
         text: A long text; what does not fill the chunks is not used.
         settings: How much of it.
-        folder: Where finished steps are kept, so that a second call goes on from there.
+        steps: Where finished steps are kept, so that a second call goes on from there; give it
+            the `identity` of this survey.
         progress: Told about every step.
 
     Raises:
-        ValueError: the text is too short for the settings.
+        ValueError: see `chosen_chunks`.
     """
     settings = settings or Settings()
     embeds = model.model.get_output_embeddings() is None
     together = settings.chunks // 2 if embeds else 1  # passages are told apart within a batch
-    batches = _enough(model, text, settings, together)
-    half = len(batches) // 2
-    finding, confirming = batches[:half], batches[half:]
-    steps = Steps(folder, _identity(model, text, settings)) if folder is not None else None
+    chunks = chosen_chunks(model, text, settings)
+    half = len(chunks) // 2
+    finding, confirming = (
+        [TextBatch(model, ids) for ids in part.split(together)]
+        for part in (chunks[0::2][:half], chunks[1::2][:half])
+    )
 
     def each(kind: str, parts: list[TextBatch], measure: Callable[[TextBatch], Tensor]) -> Tensor:
         results = []
@@ -159,8 +161,8 @@ def worth(
 
         curves[name] = each(f"pruning by {name}", confirming, losses)
     return Worth(
-        batches[0].unit,
-        batches[0].chance,
+        finding[0].unit,
+        finding[0].chance,
         curves["random"][0],
         changes,
         held_out,
@@ -176,10 +178,10 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
     """Compare all heads with each other.
 
     Raises:
-        ValueError: the text is too short for the settings.
+        ValueError: see `chosen_chunks`.
     """
     settings = settings or Settings()
-    chunks = model.chunks(text, settings.size)[:COMPARED_TEXTS]
+    chunks = chosen_chunks(model, text, settings)[:COMPARED_TEXTS]
     generator = torch.Generator().manual_seed(settings.seed)
     outputs: list[Tensor] = []
 
@@ -212,19 +214,23 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
     )
 
 
-def _enough(model: TextModel, text: str, settings: Settings, together: int) -> list[TextBatch]:
-    needed = settings.chunks // together
-    batches = text_batches(model, text, size=settings.size, texts=together)
-    if settings.chunks < 4 or len(batches) < needed:
+def chosen_chunks(model: TextModel, text: str, settings: Settings) -> Int[Tensor, "chunks T"]:
+    """Chunks from all over the text, as many as the settings say.
+
+    Raises:
+        ValueError: the text has fewer, or fewer than 4 are wanted.
+    """
+    chunks = model.chunks(text, settings.size)
+    if not 4 <= settings.chunks <= len(chunks):
         raise ValueError(
-            f"text makes {len(batches) * together} chunks of {settings.size} tokens; "
-            f"chunks={settings.chunks} must be at least 4 and at most that; "
-            "give more text, or fewer or smaller chunks"
+            f"chunks={settings.chunks} must be at least 4, and at most {len(chunks)}: so many "
+            f"chunks of {settings.size} tokens are in the text"
         )
-    return batches[:: len(batches) // needed][:needed]
+    return chunks[:: len(chunks) // settings.chunks][: settings.chunks]
 
 
-def _identity(model: TextModel, text: str, settings: Settings) -> dict[str, object]:
+def identity(model: TextModel, text: str, settings: Settings) -> dict[str, object]:
+    """What the results of a survey depend on."""
     import transformers  # heavy
 
     return {

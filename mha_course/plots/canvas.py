@@ -130,10 +130,9 @@ class Figure:
         Raises:
             ValueError: the figure has no description yet.
         """
-        dark = "".join(f"{_variable(light)}:{value};" for light, value in _DARK.items())
         style = (
             "<style>svg{color:#1f2328}"
-            f"@media(prefers-color-scheme:dark){{svg{{color:{_DARK_TEXT};{dark}}}}}</style>"
+            f"@media(prefers-color-scheme:dark){{svg{{color:{_DARK_TEXT};{_dark_colours()}}}}}</style>"
         )
         head, rest = self.svg().split(">", 1)
         xml = f'{head} xmlns="http://www.w3.org/2000/svg">{style}{rest}\n'
@@ -171,6 +170,23 @@ def canvas(
     return Figure(drawing, axes)
 
 
+def axes_for(ax: Axes | None, *, width: float = 5.4, height: float = 3.0) -> Axes:
+    """Return `ax`, or new axes of pyplot: a notebook shows those by itself, `plt.show()` elsewhere.
+
+    Args:
+        ax: Axes that the caller has, or None.
+        width: Of a new figure, in inches.
+        height: Of a new figure, in inches.
+    """
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot  # has a state of its own; only for those who give no axes
+
+    with mpl.rc_context(_RC):
+        _, new = pyplot.subplots(figsize=(width, height))
+    return new
+
+
 def blank(ax: Axes) -> None:
     """Take everything but the drawing off the axes."""
     ax.set_axis_off()
@@ -181,20 +197,29 @@ def _variable(colour: str) -> str:
     return f"--mha-{colour[1:]}"
 
 
+def _dark_colours() -> str:
+    return "".join(f"{_variable(light)}:{value};" for light, value in _DARK.items())
+
+
 def _style_sheet() -> str:
-    dark = "".join(f"{_variable(light)}:{value};" for light, value in _DARK.items())
     return (
         "<style>"
         ".mha-figure svg{display:block;width:100%;height:auto;margin:0 auto}"
         ".mha-figure svg *{stroke-linejoin:round;stroke-linecap:butt}"
         ".mha-scroll{overflow-x:auto}"
         f'html[data-theme="dark"] .mha-figure,'
-        f'body[data-jp-theme-light="false"] .mha-figure{{color:{_DARK_TEXT};{dark}}}'
+        f'body[data-jp-theme-light="false"] .mha-figure{{color:{_DARK_TEXT};{_dark_colours()}}}'
         "</style>"
     )
 
 
 _STYLE = _style_sheet()
+
+STYLE_BY_SCHEME = (
+    "<style>@media(prefers-color-scheme:dark){.mha-figure{"
+    f"color:{_DARK_TEXT};{_dark_colours()}}}}}</style>"
+)
+"""For pages without a switch: figures follow the reader's light or dark scheme."""
 
 
 def _adapt(svg: str, prefix: str, description: str) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from torch import Tensor
 
-from mha_course.plots.canvas import HEAT, canvas
+from mha_course.plots.canvas import HEAT, axes_for
 
 
 def plot_rows(
@@ -26,7 +26,7 @@ def plot_rows(
         weights: Shares between 0 and 1.
         rows: A name for each row.
         columns: A name for each column.
-        ax: Where to draw; by default on a new canvas.
+        ax: Where to draw; by default on new axes of pyplot.
         numbers: Whether to write the numbers into the cells, without the leading 0.
 
     Raises:
@@ -40,9 +40,7 @@ def plot_rows(
     low, high = weights.min().item(), weights.max().item()
     if not (low >= 0 and high <= 1 + 1e-4):  # NaN, too, is outside
         raise ValueError(f"weights run from {low:.3f} to {high:.3f}; they must lie between 0 and 1")
-    if ax is None:
-        ax = canvas().axes
-
+    ax = axes_for(ax)
     red, green, blue, _ = to_rgba(HEAT)
     for i, row in enumerate(weights.tolist()):
         for j, weight in enumerate(row):
@@ -81,7 +79,7 @@ def plot_attention(
     Args:
         weights: Each row adds up to 1.
         queries: A name for each query.
-        ax: Where to draw; by default on a new canvas.
+        ax: Where to draw; by default on new axes of pyplot.
         keys: A name for each key; by default the queries (self-attention).
 
     Raises:

@@ -1,0 +1,150 @@
+"""Command line of the course: `mha-course heads MODEL` looks into the heads of a real model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+DEFAULT_TEXT = "Python's own reference, pydoc_data.topics"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit code: 0 done, 2 wrong use, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _heads(options)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"mha-course: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "\nmha-course: interrupted; finished steps are kept, and the same command goes on "
+            "from there",
+            file=sys.stderr,
+        )
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mha-course", description="Tools of the course on multi-head attention."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    heads = commands.add_parser(
+        "heads",
+        help="what the heads of a model do, what they are worth, and how alike they are",
+        description="Look at every head of a model over a text: patterns, worth, redundancy. "
+        "Prints a table and writes a report that is one HTML file. Ctrl-C keeps what was done; the "
+        "same command goes on from there.",
+    )
+    heads.add_argument(
+        "model",
+        metavar="MODEL",
+        help="minilm, smollm2, a folder with a model, or an id on the Hugging Face hub",
+    )
+    heads.add_argument(
+        "--text", type=Path, metavar="FILE", help=f"UTF-8 text; by default {DEFAULT_TEXT}"
+    )
+    heads.add_argument(
+        "--report", type=Path, metavar="FILE", help="where to write it; by default heads-MODEL.html"
+    )
+    heads.add_argument("--force", action="store_true", help="replace a report that exists")
+    heads.add_argument(
+        "--chunks", type=int, default=16, help="pieces of text to look at; 16 by default"
+    )
+    heads.add_argument("--size", type=int, default=128, help="tokens in each; 128 by default")
+    heads.add_argument("--seed", type=int, default=0, help="of everything random; 0 by default")
+    heads.add_argument(
+        "--table-only", action="store_true", help="only print the table of patterns: far quicker"
+    )
+    return parser
+
+
+def _heads(options: argparse.Namespace) -> int:
+    report = options.report or Path(f"heads-{Path(options.model).resolve().name}.html")
+    if not options.table_only and report.exists() and not options.force:
+        raise ValueError(f"{report} exists; give another --report FILE, or --force to replace it")
+    text, source = _read(options.text)
+
+    # heavy, and not needed for --help or a wrong path
+    from mha_course.heads import load
+    from mha_course.heads.pattern_table import pattern_table
+    from mha_course.heads.report import (
+        Survey,
+        html_page,
+        layer_lines,
+        pattern_lines,
+        worth_lines,
+    )
+    from mha_course.heads.report_figures import sections
+    from mha_course.heads.steps import Steps
+    from mha_course.heads.survey import Settings, alike, chosen_chunks, identity, worth
+
+    settings = Settings(size=options.size, chunks=options.chunks, seed=options.seed)
+    model = load(options.model)
+    chunks = chosen_chunks(model, text, settings)
+    with Bars() as bars:
+        patterns = pattern_table(
+            model, chunks, seed=settings.seed, progress=partial(bars.update, "patterns")
+        )
+    print("\n".join([*layer_lines(patterns), "", *pattern_lines(patterns)]), flush=True)
+    if options.table_only:
+        return 0
+
+    steps = Steps(report.with_name(report.name + ".steps"), identity(model, text, settings))
+    with Bars() as bars:
+        found = worth(model, text, settings=settings, steps=steps, progress=bars.update)
+    print("\n".join(["", *worth_lines(found, patterns)]), flush=True)
+    compared = alike(model, text, settings=settings)
+    survey = Survey(model.name, source, settings, patterns, found, compared)
+    report.write_text(html_page(survey, sections(survey)), encoding="utf-8")
+    steps.forget()
+    print(f"\nwritten: {report}")
+    return 0
+
+
+class Bars:
+    """A progress bar for each kind of step, one after the other."""
+
+    def __init__(self) -> None:
+        self._kind = ""
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, kind: str, done: int, total: int) -> None:
+        """Show that so many steps of a kind are done."""
+        from tqdm import tqdm
+
+        if kind != self._kind:
+            self.__exit__()
+            self._kind, self._bar = kind, tqdm(total=total, desc=kind, leave=False)
+        self._bar.n = done
+        self._bar.refresh()
+
+
+def _read(path: Path | None) -> tuple[str, str]:
+    """Return the text, and what to call it."""
+    if path is None:
+        from pydoc_data.topics import topics
+
+        return "\n".join(topics.values()), DEFAULT_TEXT
+    try:
+        return path.read_text(encoding="utf-8"), path.name
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text: {error.reason} at byte {error.start}"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
