@@ -42,13 +42,23 @@ def share(name: str, value: float) -> None:
         raise ValueError(f"{name}={value} must be at least 0 and below 1: it is a share")
 
 
+# --------------------------------------------------------------------------------- objects
+
+
+def instance(name: str, value: object, kind: type, called: str | None = None) -> None:
+    """Raise unless `value` is of this kind, which people call `called`, or as the class does."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name} is a {type(value).__name__}; it must be a {called or kind.__name__}"
+        )
+
+
 # --------------------------------------------------------------------------- single tensors
 
 
 def is_tensor(name: str, tensor: Tensor) -> None:
     """Raise unless `tensor` is one."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} is a {type(tensor).__name__}; it must be a torch.Tensor")
+    instance(name, tensor, Tensor, "torch.Tensor")
 
 
 def rank(name: str, tensor: Tensor, axes: Sequence[str]) -> None:
@@ -80,14 +90,34 @@ def boolean(name: str, mask: Tensor) -> None:
         )
 
 
+def sequence(name: str, tensor: Tensor, width: str) -> None:
+    """Raise unless `tensor` holds a vector of numbers for each token: [..., T, width]."""
+    is_tensor(name, tensor)
+    floating_point(name, tensor)
+    if tensor.dim() < 2:
+        raise ValueError(
+            f"{name} has shape {list(tensor.shape)}; it must end in two axes, [..., T, {width}]"
+        )
+
+
+def same_kind(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
+    """Raise unless both tensors have the same dtype and are on the same device."""
+    if a.dtype != b.dtype:
+        raise TypeError(f"{name_a} has dtype {a.dtype} and {name_b} has {b.dtype}; make them equal")
+    if a.device != b.device:
+        raise ValueError(
+            f"{name_a} is on {a.device} and {name_b} is on {b.device}; move one with .to(...)"
+        )
+
+
 # ----------------------------------------------------------------- one head: [..., T, d_head]
 
 
 def query_and_key(query: Tensor, key: Tensor) -> None:
     """Raise unless scores between `query` and `key` can be computed."""
     for name, tensor in (("query", query), ("key", key)):
-        _sequence(name, tensor)
-    _same_kind("query", query, "key", key)
+        sequence(name, tensor, "d_head")
+    same_kind("query", query, "key", key)
     if query.shape[-1] != key.shape[-1]:
         raise ValueError(
             f"query is {query.shape[-1]} wide and key is {key.shape[-1]} wide "
@@ -102,8 +132,8 @@ def query_and_key(query: Tensor, key: Tensor) -> None:
 
 def key_and_value(key: Tensor, value: Tensor) -> None:
     """Raise unless `value` has one row for every row of `key`."""
-    _sequence("value", value)
-    _same_kind("key", key, "value", value)
+    sequence("value", value, "d_v")
+    same_kind("key", key, "value", value)
     if key.shape[:-1] != value.shape[:-1]:
         raise ValueError(
             f"key has shape {list(key.shape)} and value has {list(value.shape)}; "
@@ -112,15 +142,12 @@ def key_and_value(key: Tensor, value: Tensor) -> None:
 
 
 def mask(attn_mask: Tensor, scores: Tensor) -> None:
-    """Raise unless `attn_mask` is [T_q, T_k], or fits the scores axis by axis."""
+    """Raise unless `attn_mask` fits the scores, or the last two axes of them, axis by axis."""
     boolean("attn_mask", attn_mask)
     _on_device("attn_mask", attn_mask, scores.device)
     wanted = list(scores.shape)
-    if attn_mask.dim() == 2:
-        fits = _fits_each_axis(attn_mask.shape, scores.shape[-2:])
-    else:
-        fits = _fits_each_axis(attn_mask.shape, scores.shape)
-    if not fits:
+    axes = scores.shape[-2:] if attn_mask.dim() == 2 else scores.shape
+    if not _fits_each_axis(attn_mask.shape, axes):
         raise ValueError(
             f"attn_mask has shape {list(attn_mask.shape)} and the scores have {wanted} = "
             f"[..., T_q={wanted[-2]}, T_k={wanted[-1]}]; the mask must be [T_q, T_k], or have as "
@@ -203,7 +230,7 @@ def mask_of_heads(
     raise ValueError(
         f"attn_mask has shape {list(attn_mask.shape)}; it must be [T_q={num_queries}, "
         f"T_k={num_keys}], or [B={batch}, h={heads}, T_q={num_queries}, T_k={num_keys}] where "
-        f"any axis may be 1.{_way_out_of_other_ranks(attn_mask)}"
+        f"any axis may be 1.{_way_out(attn_mask, batch, num_keys)}"
     )
 
 
@@ -262,7 +289,7 @@ def _fits_each_axis(shape: Sequence[int], wanted: Sequence[int]) -> bool:
     )
 
 
-def _way_out_of_other_ranks(attn_mask: Tensor) -> str:
+def _way_out(attn_mask: Tensor, batch: int, num_keys: int) -> str:
     if attn_mask.dim() == 1:
         return " For lengths use key_lengths; for one row for all queries mask[None, None, None]"
     if attn_mask.dim() == 3:
@@ -270,24 +297,6 @@ def _way_out_of_other_ranks(attn_mask: Tensor) -> str:
             " Three axes could be [B, T_q, T_k] or [h, T_q, T_k]: say which with mask[:, None] "
             "or mask[None]; from torch's [B·h, T_q, T_k], use mask_from_torch"
         )
-    if attn_mask.dim() == 2:
+    if tuple(attn_mask.shape) == (batch, num_keys):
         return " For a padding mask [B, T_k] use mask[:, None, None]"
     return ""
-
-
-def _sequence(name: str, tensor: Tensor) -> None:
-    is_tensor(name, tensor)
-    floating_point(name, tensor)
-    if tensor.dim() < 2:
-        raise ValueError(
-            f"{name} has shape {list(tensor.shape)}; it must end in two axes, [..., T, d_head]"
-        )
-
-
-def _same_kind(name_a: str, a: Tensor, name_b: str, b: Tensor) -> None:
-    if a.dtype != b.dtype:
-        raise TypeError(f"{name_a} has dtype {a.dtype} and {name_b} has {b.dtype}; make them equal")
-    if a.device != b.device:
-        raise ValueError(
-            f"{name_a} is on {a.device} and {name_b} is on {b.device}; move one with .to(...)"
-        )

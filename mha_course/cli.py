@@ -17,6 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return _heads(options)
+    except FileNotFoundError as error:
+        print(f"mha-course: no file {error.filename}", file=sys.stderr)
+        return 2
     except (ValueError, ImportError, OSError) as error:
         print(f"mha-course: {error}", file=sys.stderr)
         return 2
@@ -54,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     heads.add_argument("--force", action="store_true", help="replace a report that exists")
     heads.add_argument(
-        "--chunks", type=int, default=16, help="pieces of text to look at; 16 by default"
+        "--chunks",
+        type=int,
+        help="pieces of text to look at; by default 16, or 64 for a model that embeds passages",
     )
     heads.add_argument("--size", type=int, default=128, help="tokens in each; 128 by default")
     heads.add_argument("--seed", type=int, default=0, help="of everything random; 0 by default")
@@ -82,10 +87,18 @@ def _heads(options: argparse.Namespace) -> int:
     )
     from mha_course.heads.report_figures import sections
     from mha_course.heads.steps import Steps
-    from mha_course.heads.survey import Settings, alike, chosen_chunks, identity, worth
+    from mha_course.heads.survey import (
+        Settings,
+        alike,
+        chosen_chunks,
+        default_settings,
+        identity,
+        worth,
+    )
 
-    settings = Settings(size=options.size, chunks=options.chunks, seed=options.seed)
     model = load(options.model)
+    count = options.chunks or default_settings(model).chunks
+    settings = Settings(size=options.size, chunks=count, seed=options.seed)
     chunks = chosen_chunks(model, text, settings)
     with Bars() as bars:
         patterns = pattern_table(

@@ -52,7 +52,7 @@ def objective(model: TextModel, ids: Int[Tensor, "texts T"]) -> Objective:
             for a model that has to tell passages apart.
     """
     ids = ids.to(model.model.device)
-    if model.model.get_output_embeddings() is None:
+    if model.embeds_passages:
         return _find_other_half(model, ids)
     if model.is_causal:
         return _predict(model, ids, "nats per token", ids, slice(0, -1), ids[:, 1:])

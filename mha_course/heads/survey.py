@@ -37,6 +37,7 @@ from mha_course.heads.text_model import TextModel
 Progress = Callable[[str, int, int], None]
 """Told the kind of step, how many of it are done, and how many there are."""
 
+_PASSAGES = 8  # in a batch of a model that tells them apart
 COMPARED_TEXTS = 4  # for similarity: from text to text it changes little
 SAME = 0.5  # clusters hold heads that are nearer than this on average, in Jensen-Shannon distance
 
@@ -54,6 +55,11 @@ class Settings:
     size: int = 128
     chunks: int = 16
     seed: int = 0
+
+
+def default_settings(model: TextModel) -> Settings:
+    """As much text as shows something: a passage to find has one loss, other chunks many."""
+    return Settings(chunks=64 if model.embeds_passages else 16)
 
 
 class Worth(NamedTuple):
@@ -115,7 +121,7 @@ def worth(
     Args:
         model: The model.
         text: A long text; what does not fill the chunks is not used.
-        settings: How much of it.
+        settings: How much of it; `default_settings` if None.
         steps: Where finished steps are kept, so that a second call goes on from there; give it
             the `identity` of this survey.
         progress: Told about every step.
@@ -123,11 +129,11 @@ def worth(
     Raises:
         ValueError: see `chosen_chunks`.
     """
-    settings = settings or Settings()
-    embeds = model.model.get_output_embeddings() is None
-    together = settings.chunks // 2 if embeds else 1  # passages are told apart within a batch
+    settings = settings or default_settings(model)
     chunks = chosen_chunks(model, text, settings)
     half = len(chunks) // 2
+    together = min(_PASSAGES, half) if model.embeds_passages else 1
+    half -= half % together  # full batches only: passages are told apart within a batch
     finding, confirming = (
         [TextBatch(model, ids) for ids in part.split(together)]
         for part in (chunks[0::2][:half], chunks[1::2][:half])
@@ -180,7 +186,7 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
     Raises:
         ValueError: see `chosen_chunks`.
     """
-    settings = settings or Settings()
+    settings = settings or default_settings(model)
     chunks = chosen_chunks(model, text, settings)[:COMPARED_TEXTS]
     generator = torch.Generator().manual_seed(settings.seed)
     outputs: list[Tensor] = []

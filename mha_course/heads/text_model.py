@@ -52,6 +52,11 @@ class TextModel:
         self.is_causal = self._sees_no_future()
 
     @property
+    def embeds_passages(self) -> bool:
+        """Whether the model has no scores for tokens: then it is used to embed passages."""
+        return self.model.get_output_embeddings() is None
+
+    @property
     def max_tokens(self) -> int:
         """Longest text that the model takes, in tokens."""
         return int(self.model.config.max_position_embeddings)
