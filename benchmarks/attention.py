@@ -4,7 +4,8 @@
     python -m benchmarks.attention --quick            # three shapes and fewer rounds
     python -m benchmarks.attention --json FILE        # also write every number to FILE
 
-Both modules have the same parameters, and give the same result before anything is timed. Their
+Both modules have the same parameters, where torch's can have them: it has no key/value heads that
+are shared (g < h), and holds copies. They give the same result before anything is timed. Their
 runs alternate, round by round; a ratio is the median over the rounds of ours / torch's, so that
 a machine that slows down slows both. Quartiles of the ratio stand beside it: a row whose lower
 quartile meets its target is "over" within the noise only.
@@ -14,9 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from benchmarks.report import (
     print_summary,
 )
 from benchmarks.speed import SHAPES, Decoding, Speed, decoding_rows, speed_rows
+from benchmarks.timing import conditions
 from mha_course import device as default_device
 
 
@@ -43,9 +43,9 @@ def main() -> int:
     where = torch.device(options.device) if options.device else default_device()
     dtype = getattr(torch, options.dtype)
     shapes = SHAPES[::4] if options.quick else SHAPES
-    rounds = 5 if options.quick else options.rounds
-    conditions = _conditions(options, where)
-    print(" · ".join(f"{name} {value}" for name, value in conditions.items()), flush=True)
+    rounds = options.rounds or (5 if options.quick else 15)
+    under = conditions(where, options.seed, rounds, options.dtype)
+    print(" · ".join(f"{name} {value}" for name, value in under.items()), flush=True)
 
     speed: list[Speed] = []
     decoding: list[Decoding] = []
@@ -58,7 +58,7 @@ def main() -> int:
             print_speed(row)
         decoding += decoding_rows(where, dtype, rounds)
         print_decoding(decoding)
-        memory += (peak_memory(name, where) for name in ("fused", "batched", "torch"))
+        memory += (peak_memory(name, where, dtype) for name in ("fused", "batched", "torch"))
         print_memory(memory)
     except KeyboardInterrupt:
         interrupted = True
@@ -67,7 +67,7 @@ def main() -> int:
 
     if options.json:
         found: dict[str, Any] = {
-            "conditions": conditions,
+            "conditions": under,
             "complete": not interrupted,
             "speed": [row._asdict() for row in speed],
             "decoding": [row._asdict() for row in decoding],
@@ -84,9 +84,9 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks.attention",
         description=(__doc__ or "").partition("\n")[0],
     )
-    parser.add_argument("--quick", action="store_true", help="three shapes and 5 rounds")
+    parser.add_argument("--quick", action="store_true", help="three shapes and fewer rounds")
     parser.add_argument(
-        "--rounds", type=int, default=15, help="alternating rounds for each row, 15 by default"
+        "--rounds", type=int, help="alternating rounds for each row; by default 15, quick 5"
     )
     parser.add_argument("--threads", type=int, help="CPU threads; torch decides unless given")
     parser.add_argument("--device", help="cpu, cuda or mps; by default the best one present")
@@ -96,37 +96,11 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every number to FILE")
     options = parser.parse_args()
-    if options.rounds < 3:
+    if options.rounds is not None and options.rounds < 3:
         parser.error(f"--rounds {options.rounds}: at least 3, for a median with quartiles")
     if options.threads is not None and options.threads < 1:
         parser.error(f"--threads {options.threads}: at least 1")
     return options
-
-
-def _conditions(options: argparse.Namespace, where: torch.device) -> dict[str, str | int]:
-    if where.type == "cuda":
-        name = torch.cuda.get_device_name(where)
-    else:
-        name = _processor() or platform.machine()
-    return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": f"{where.type} ({name})",
-        "threads": torch.get_num_threads(),
-        "dtype": options.dtype,
-        "seed": options.seed,
-        "rounds": 5 if options.quick else options.rounds,
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

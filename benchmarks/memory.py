@@ -32,16 +32,17 @@ class Memory(NamedTuple):
     scores: int
 
 
-def peak_memory(name: str, device: torch.device) -> Memory:
+def peak_memory(name: str, device: torch.device, dtype: torch.dtype) -> Memory:
     """Measure in fresh processes: the peak of a process never falls again."""
-    forward, training = (_in_own_process(name, device, mode) for mode in (False, True))
-    return Memory(name, forward, training, score_bytes(HEADS, TIME))
+    forward, training = (_in_own_process(name, device, dtype, mode) for mode in (False, True))
+    scores = score_bytes(HEADS, TIME, bytes_per_number=dtype.itemsize)
+    return Memory(name, forward, training, scores)
 
 
-def _in_own_process(name: str, device: torch.device, training: bool) -> int:
+def _in_own_process(name: str, device: torch.device, dtype: torch.dtype, training: bool) -> int:
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_measure, args=(theirs, name, device, training))
+    process = spawn.Process(target=_measure, args=(theirs, name, device, dtype, training))
     process.start()
     theirs.close()
     found: int = ours.recv()
@@ -49,13 +50,15 @@ def _in_own_process(name: str, device: torch.device, training: bool) -> int:
     return found
 
 
-def _measure(answer: Connection, name: str, device: torch.device, training: bool) -> None:
+def _measure(
+    answer: Connection, name: str, device: torch.device, dtype: torch.dtype, training: bool
+) -> None:
     torch.manual_seed(0)
     mha = MultiHeadAttention(D_MODEL, HEADS, form="batched" if name == "batched" else "fused")
-    module = (to_torch(mha) if name == "torch" else mha).to(device).train(training)
+    module = (to_torch(mha) if name == "torch" else mha).to(device, dtype).train(training)
 
     def step(time: int) -> None:
-        x = torch.randn(BATCH, time, D_MODEL, device=device)
+        x = torch.randn(BATCH, time, D_MODEL, device=device, dtype=dtype)
         given = (x, x, x) if name == "torch" else (x,)
         options = {"need_weights": False} if name == "torch" else {}
         with torch.inference_mode(not training):
@@ -73,6 +76,11 @@ def _measure(answer: Connection, name: str, device: torch.device, training: bool
 def _peak(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    return peak_of_this_process()
+
+
+def peak_of_this_process() -> int:
+    """Bytes of main memory that the process has had at most."""
     status = Path("/proc/self/status")
     if status.exists():  # Linux: ru_maxrss there starts from the peak of the parent process
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM:"))

@@ -11,11 +11,12 @@ from benchmarks.speed import POSITIONS, Decoding, Speed
 # Targets: ours / torch's, and ours / floor
 FUSED, FUSED_MEAN, WITH_WEIGHTS, FLOOR, DECODING = 1.00, 0.90, 1.05, 1.20, 1.30
 LONGEST_AT_FLOOR = 512
-WHY = """
-Why a row can be over: on short sequences without a mask, nine tenths of the time of both modules
-are the same matrix products (see the floor), and torch's inference path joins three of them in
-one C++ call; which of the two wins there changes from process to process by a few hundredths.
-A late decoding step reads more bytes than an early one: the last column says how many more."""
+WHY_OVER = """
+Rows over their limit: where the floor is near 1, the matrix products are all there is to win, and
+both modules need the same ones. torch's inference path calls them from C++, ours from Python."""
+WHY_LATE = """
+Steps over their limit: a late step reads more bytes than an early one, parameters and cache; the
+last column says how many times as many, and where memory is what limits, no step is faster."""
 
 
 def print_speed_header() -> None:
@@ -59,7 +60,7 @@ def print_decoding(rows: Sequence[Decoding]) -> None:
     )
     for r in rows:
         low, high = r.quartiles
-        missed = f"over {DECODING:.2f}" if round(r.ratio, 2) > DECODING else ""
+        missed = f"over {DECODING:.2f}" if _is_late(r) else ""
         print(
             f"{', '.join(map(str, r.shape)):36} {r.early:9.3f}  {r.late:11.3f}  {r.ratio:5.2f}  "
             f"{low:.2f}-{high:.2f}  {r.traffic:13.2f} {missed}"
@@ -77,15 +78,17 @@ def print_summary(
     speed: Sequence[Speed], decoding: Sequence[Decoding], memory: Sequence[Memory]
 ) -> None:
     """Print each target, and how many rows meet it."""
-    print("\ntargets")
+    print("\ntargets, each compared with two decimals, as printed")
     fused = [r.ratio for r in speed if not r.weights]
-    mean = [math.exp(sum(map(math.log, fused)) / len(fused))] if fused else []
+    own_heads = [r.ratio for r in speed if not r.weights and r.shape[3] == r.shape[4]]
     at_floor = [r.floor_ratio or 0 for r in speed if _counts_for_floor(r)]
     with_weights = [r.ratio for r in speed if r.weights]
     peaks = [m.training / m.scores for m in memory if m.name == "fused"]
     for target, values, limit in (
         (f"fused at most {FUSED:.2f} × torch", fused, FUSED),
-        (f"fused below {FUSED_MEAN:.2f} × torch in the geometric mean", mean, FUSED_MEAN),
+        (f"fused at most {FUSED_MEAN:.2f} × torch in the geometric mean", _mean(fused), FUSED_MEAN),
+        # torch has no shared heads, and more to do where ours has
+        ("the same without the rows of g < h", _mean(own_heads), FUSED_MEAN),
         (f"fused at most {FLOOR:.2f} × matrix products, T ≤ {LONGEST_AT_FLOOR}", at_floor, FLOOR),
         (f"batched with weights at most {WITH_WEIGHTS:.2f} × torch", with_weights, WITH_WEIGHTS),
         (f"late step at most {DECODING:.2f} × early step", [r.ratio for r in decoding], DECODING),
@@ -94,12 +97,23 @@ def print_summary(
         if values:
             met = sum(round(value, 2) <= limit for value in values)
             print(f"  {met} of {len(values)}: {target}; worst {max(values):.2f}")
-    if speed:
-        print(WHY)
+    if any(shortfall(row) for row in speed):
+        print(WHY_OVER)
+    if any(_is_late(row) for row in decoding):
+        print(WHY_LATE)
+
+
+def _mean(ratios: Sequence[float]) -> list[float]:
+    """Geometric mean, as a list; of nothing, nothing."""
+    return [math.exp(sum(map(math.log, ratios)) / len(ratios))] if ratios else []
 
 
 def _counts_for_floor(row: Speed) -> bool:
     return row.floor_ratio is not None and not row.weights and row.shape[1] <= LONGEST_AT_FLOOR
+
+
+def _is_late(row: Decoding) -> bool:
+    return round(row.ratio, 2) > DECODING
 
 
 def _yes(value: bool) -> str:

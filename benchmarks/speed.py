@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from statistics import median, quantiles
-from timeit import default_timer as timer
+from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.timing import Call, alternate, quartiles, ratios
 from mha_course import (
     KVCache,
     MultiHeadAttention,
@@ -32,10 +32,7 @@ SHAPES = (
     (1, 2048, 1024, 16),
 )
 GROUPED = ((32, 32, 256, 4), (4, 256, 512, 8), (4, 512, 1024, 16))  # also with g = h/4
-SHORTEST_BLOCK = 0.02  # seconds: a block of calls is timed as one
 POSITIONS = (64, 1024)
-
-Call = Callable[[], object]
 
 
 class Speed(NamedTuple):
@@ -96,7 +93,7 @@ def speed_rows(
         shared = (heads // 4,) if (batch, time, d_model, heads) in GROUPED else ()
         for kv_heads in (heads, *shared):
             ours = MultiHeadAttention(d_model, heads, num_kv_heads=kv_heads).to(device, dtype)
-            theirs = to_torch(ours)
+            theirs = to_torch(ours)  # with a copy of each shared head: it cannot share
             x = torch.randn(batch, time, d_model, device=device, dtype=dtype)
             for mode in ("inference", "training"):
                 for weights in (False, True):
@@ -140,10 +137,10 @@ def _row(
     if not training:
         floor = _matrix_products(batch, time, s.d_model, s.num_heads, s.num_kv_heads, x)
         calls["floor"] = torch.inference_mode()(floor)
-    torch.testing.assert_close(_output(call_ours()), _output(call_theirs()), rtol=1e-2, atol=1e-2)
+    _assert_same(call_ours(), call_theirs())
 
-    times = _alternate(calls, rounds, x.device)
-    ratios = _ratios(times["ours"], times["torch"])
+    times = alternate(calls, rounds, x.device)
+    to_torchs = ratios(times["ours"], times["torch"])
     return Speed(
         shape=(batch, time, s.d_model, s.num_heads, s.num_kv_heads),
         mode=mode,
@@ -151,10 +148,26 @@ def _row(
         is_causal=is_causal,
         ours=1e3 * median(times["ours"]),
         torch=1e3 * median(times["torch"]),
-        ratio=median(ratios),
-        quartiles=_quartiles(ratios),
-        floor_ratio=None if training else median(_ratios(times["ours"], times["floor"])),
+        ratio=median(to_torchs),
+        quartiles=quartiles(to_torchs),
+        floor_ratio=None if training else median(ratios(times["ours"], times["floor"])),
     )
+
+
+def _assert_same(ours: object, theirs: object) -> None:
+    """Outputs, and weights if there are any, are those of torch but for rounding.
+
+    Both are averages over many keys, and small: what counts is the error beside their spread.
+    """
+    pairs = zip(_tensors(ours), _tensors(theirs), strict=True)
+    for x, y in pairs:
+        error = (x - y).abs().max() / y.std()
+        assert error < torch.finfo(y.dtype).eps ** 0.5, f"off by {error:.1e} of the spread"
+
+
+def _tensors(result: object) -> list[Tensor]:
+    parts = result if isinstance(result, tuple) else (result,)
+    return [part for part in parts if part is not None]
 
 
 def _output(result: object) -> Tensor:
@@ -197,9 +210,9 @@ def decoding_rows(device: torch.device, dtype: torch.dtype, rounds: int) -> Iter
         mha = MultiHeadAttention(d_model, heads, num_kv_heads=kv_heads, form="fused")
         mha = mha.to(device, dtype).eval()
         calls = {str(p): torch.inference_mode()(_step(mha, p)) for p in POSITIONS}
-        times = _alternate(calls, rounds, device)
+        times = alternate(calls, rounds, device)
         early, late = (times[str(p)] for p in POSITIONS)
-        ratios = _ratios(late, early)
+        to_early = ratios(late, early)
         size = dtype.itemsize
         weights = size * count_parameters(mha)
         early_bytes, late_bytes = (
@@ -211,8 +224,8 @@ def decoding_rows(device: torch.device, dtype: torch.dtype, rounds: int) -> Iter
             shape=(d_model, heads, kv_heads),
             early=1e3 * median(early),
             late=1e3 * median(late),
-            ratio=median(ratios),
-            quartiles=_quartiles(ratios),
+            ratio=median(to_early),
+            quartiles=quartiles(to_early),
             traffic=late_bytes / early_bytes,
         )
 
@@ -231,55 +244,3 @@ def _step(mha: MultiHeadAttention, position: int) -> Call:
         mha(token, is_causal=True, cache=cache)
 
     return step
-
-
-def _alternate(calls: dict[str, Call], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Time the calls in turn, `rounds` times; seconds of one call.
-
-    `torch.utils.benchmark.Timer` would set the number of threads before each measurement. On
-    CPUs with MKL that alone changes how small products are threaded, and moved ratios by 5 %;
-    a script that never calls `torch.set_num_threads`, as most, would not see those times.
-    """
-    _settle_allocator()
-    numbers = {
-        name: max(1, round(SHORTEST_BLOCK / _time(c, 2, device))) for name, c in calls.items()
-    }
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    order = list(calls)
-    for _ in range(rounds):
-        for name in order:
-            times[name].append(_time(calls[name], numbers[name], device))
-        order.reverse()  # what ran before has left its mark on the caches: not always the same
-    return times
-
-
-def _time(call: Call, number: int, device: torch.device) -> float:
-    """Seconds of one call, from a block of `number`, after two that are not counted."""
-    call()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = timer()
-    for _ in range(number):
-        call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (timer() - start) / number
-
-
-def _settle_allocator() -> None:
-    """Have glibc keep what is freed, as it does by itself once a large tensor has been freed.
-
-    Until then it hands memory back to the system and asks for it again at every call. These page
-    faults took up to a third of the time, ours or torch's, depending on what ran before.
-    """
-    torch.empty(31 * 2**20, dtype=torch.uint8)  # glibc learns from blocks below 32 MiB only
-
-
-def _ratios(a: Sequence[float], b: Sequence[float]) -> list[float]:
-    return [x / y for x, y in zip(a, b, strict=True)]
-
-
-def _quartiles(values: Sequence[float]) -> tuple[float, float]:
-    low, _, high = quantiles(values, n=4, method="inclusive")
-    return low, high

@@ -31,9 +31,8 @@ def attention_weights(
     Args:
         query: One row per query.
         key: One row per key.
-        attn_mask: True = may attend. `[T_q, T_k]`, or as many axes as the scores, each of
-            them of the scores' size or 1. A query that may attend to nothing gets a row of
-            zeros, not NaN.
+        attn_mask: True = may attend. `[T_q, T_k]`, or as many axes as the scores; any axis may
+            be 1. A query that may attend to nothing gets a row of zeros, not NaN.
         is_causal: Also forbid the future; see `causal_mask` for T_q ≠ T_k.
 
     Raises:
@@ -58,9 +57,10 @@ def attention_weights(
     if not may_be_empty:
         return _softmax(_block(scores, ~attn_mask))
 
-    # softmax over nothing but −inf is 0/0: such a row is left as it is, and set to zero after
-    nothing = ~attn_mask.any(dim=-1, keepdim=True)  # [..., T_q, 1]
-    return _softmax(_block(scores, ~attn_mask & ~nothing)).masked_fill(nothing, 0.0)
+    # softmax over nothing but −inf is 0/0: such a row is left as it is, and multiplied by 0 after
+    something = attn_mask.any(dim=-1, keepdim=True)  # [..., T_q, 1]
+    weights = _softmax(_block(scores, ~attn_mask & something))
+    return torch.mul(weights, something, out=_reuse(weights, something))
 
 
 def _block(scores: Tensor, blocked: Tensor) -> Tensor:

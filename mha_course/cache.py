@@ -44,13 +44,19 @@ class KVCache:
     ) -> tuple[Float[Tensor, "B g T_k d_head"], Float[Tensor, "B g T_k d_v"]]:
         """Add the keys and values of T more tokens, and return those of all T_k so far.
 
+        What is refused changes nothing.
+
         Raises:
-            ValueError: the new tokens are of another batch size, width, dtype or device.
-            TypeError: keys or values are no tensor.
-            RuntimeError: a gradient is wanted, which a cache cannot carry.
+            ValueError: keys and values do not belong together, or the new tokens are of another
+                batch size, width, dtype or device than those in the cache.
+            TypeError: keys or values are not floating-point tensors, or their dtypes differ.
+            RuntimeError: a gradient is wanted, which a cache cannot carry, or the cache was filled
+                under `torch.inference_mode()`, and this call is not.
         """
-        _checks.rank("keys", keys, ("B", "g", "T", "d_head"))
-        _checks.rank("values", values, ("B", "g", "T", "d_v"))
+        for name, tensor, width in (("keys", keys, "d_head"), ("values", values, "d_v")):
+            _checks.rank(name, tensor, ("B", "g", "T", width))
+            _checks.floating_point(name, tensor)
+        _checks.same_kind("keys", keys, "values", values)
         if torch.is_grad_enabled() and (keys.requires_grad or values.requires_grad):
             raise RuntimeError(
                 "a KVCache carries no gradient: decode under torch.inference_mode(), "
@@ -61,33 +67,49 @@ class KVCache:
                 f"keys have shape {list(keys.shape)} and values {list(values.shape)}; "
                 "all axes but the last must be equal: each key has one value"
             )
+        # both are checked before one of them gets more room
+        _same_but_for_tokens("keys", self._keys, keys, self.num_tokens)
+        _same_but_for_tokens("values", self._values, values, self.num_tokens)
         end = self.num_tokens + keys.shape[-2]
-        self._keys = _with_room("keys", self._keys, keys, self.num_tokens, end)
-        self._values = _with_room("values", self._values, values, self.num_tokens, end)
+        self._keys = _with_room(self._keys, keys, self.num_tokens, end)
+        self._values = _with_room(self._values, values, self.num_tokens, end)
         self._keys[..., self.num_tokens : end, :] = keys
         self._values[..., self.num_tokens : end, :] = values
         self.num_tokens = end
         return self._keys[..., :end, :], self._values[..., :end, :]
 
 
-def _with_room(name: str, room: Tensor | None, new: Tensor, used: int, needed: int) -> Tensor:
-    """Return `room`, or a larger copy of it if `needed` tokens do not fit."""
+def _same_but_for_tokens(name: str, room: Tensor | None, new: Tensor, used: int) -> None:
+    """Raise unless `new` continues what lies in `room`."""
+    if room is None:
+        return
     *batch, _, width = new.shape
-    if room is not None:
-        *old_batch, capacity, old_width = room.shape
-        if (old_batch, old_width) != (batch, width) or room.dtype != new.dtype:
-            raise ValueError(
-                f"the cache holds {name} of shape {[*old_batch, used, old_width]} and dtype "
-                f"{room.dtype}, the new ones are {list(new.shape)} and {new.dtype}; only T, the "
-                "axis before the last, may differ. Use a new KVCache for each batch of sequences"
-            )
-        if room.device != new.device:
-            raise ValueError(
-                f"the cache is on {room.device} and the new {name} on {new.device}; use a new "
-                "KVCache after moving the module"
-            )
-        if needed <= capacity:
-            return room
+    *old_batch, _, old_width = room.shape
+    if (old_batch, old_width) != (batch, width) or room.dtype != new.dtype:
+        raise ValueError(
+            f"the cache holds {name} of shape {[*old_batch, used, old_width]} and dtype "
+            f"{room.dtype}, the new ones are {list(new.shape)} and {new.dtype}; only T, the "
+            "axis before the last, may differ. Use a new KVCache for each batch of sequences"
+        )
+    if room.device != new.device:
+        raise ValueError(
+            f"the cache is on {room.device} and the new {name} on {new.device}; use a new "
+            "KVCache after moving the module"
+        )
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return  # a compiler cannot trace the next question
+    if room.is_inference():
+        raise RuntimeError(
+            "the cache was filled under torch.inference_mode() and can only grow there: go on "
+            "under it, or use a new KVCache"
+        )
+
+
+def _with_room(room: Tensor | None, new: Tensor, used: int, needed: int) -> Tensor:
+    """Return `room`, or a larger copy of it if `needed` tokens do not fit."""
+    if room is not None and needed <= room.shape[-2]:
+        return room
+    *batch, _, width = new.shape
     larger = new.new_empty(*batch, max(2 * used, needed, SMALLEST_CAPACITY), width)
     if room is not None:
         larger[..., :used, :] = room[..., :used, :]

@@ -12,7 +12,7 @@ from typing import NamedTuple, Unpack
 from torch import nn
 
 from mha_course import _checks
-from mha_course.shapes import LatentShape, Sizes, attention_shape
+from mha_course.shapes import LatentShape, Sizes, attention_shape, check_latent_shape
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -21,6 +21,7 @@ def count_parameters(module: nn.Module) -> int:
     >>> count_parameters(nn.Linear(3, 2))
     8
     """
+    _checks.instance("module", module, nn.Module, "nn.Module")
     return sum(p.numel() for p in module.parameters())
 
 
@@ -47,7 +48,8 @@ def attention_parameters(d_model: int, num_heads: int, **sizes: Unpack[Sizes]) -
 class AttentionFlops(NamedTuple):
     """Floating-point operations of the matrix products, a multiply-add counted as two.
 
-    The softmax is left out: it is no matrix product. It touches h·T_q·T_k numbers.
+    The softmax is left out: it is no matrix product. It touches h·T_q·T_k numbers. So are the
+    zeros that the fused form appends where the widths of keys and values differ.
 
     Attributes:
         projections: Into queries, keys and values, and out of the heads.
@@ -136,7 +138,7 @@ def latent_parameters(shape: LatentShape) -> int:
     >>> latent_parameters(LatentShape(12, 4, d_head=5, d_rope=2, d_v=3, kv_rank=6))
     774
     """
-    shape.check()
+    check_latent_shape(shape)
     s = shape
     latents = s.d_model * (s.kv_rank + s.d_rope) + s.kv_rank  # W_DKV, W_KR and the norm
     queries = s.num_heads * (s.d_head + s.d_rope)
@@ -164,7 +166,7 @@ def latent_flops(
     >>> round(step[0] / step[1])
     91
     """
-    shape.check()
+    check_latent_shape(shape)
     s = shape
     num_keys, _ = _keys(num_tokens, None, num_cached)
     queries = s.num_heads * (s.d_head + s.d_rope)
@@ -192,7 +194,7 @@ def latent_cache_bytes(
     >>> latent_cache_bytes(shape, num_tokens=1)
     2304
     """
-    shape.check()
+    check_latent_shape(shape)
     return (shape.kv_rank + shape.d_rope) * _numbers(num_tokens, num_layers, bytes_per_number)
 
 

@@ -10,6 +10,7 @@ d_head width of a query and of a key, d_v width of a value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
@@ -60,9 +61,7 @@ def loop(
             mask = mask[:, i if mask.shape[1] > 1 else 0]  # [B|1, T_q|1, T_k|1]
         a = attention_weights(q[:, i], k[:, kv], attn_mask=mask, is_causal=is_causal)
         weights.append(a)  # [B, T_q, T_k]
-        z.append(
-            nn.functional.dropout(a, dropout, training=dropout > 0) @ v[:, kv]
-        )  # [B, T_q, d_v]
+        z.append(_drop(a, dropout) @ v[:, kv])  # [B, T_q, d_v]
     return Heads(torch.stack(z, dim=1), torch.stack(weights, dim=1))
 
 
@@ -87,7 +86,7 @@ def batched(
         k = k.repeat_interleave(group, dim=1)  # [B, h, T_k, d_head]
         v = v.repeat_interleave(group, dim=1)  # [B, h, T_k, d_v]
     weights = attention_weights(q, k, attn_mask=attn_mask, is_causal=is_causal)
-    return Heads(nn.functional.dropout(weights, dropout, training=dropout > 0) @ v, weights)
+    return Heads(_drop(weights, dropout) @ v, weights)
 
 
 def fused(
@@ -102,8 +101,8 @@ def fused(
     """All heads in torch's `scaled_dot_product_attention`.
 
     Its fused kernels go over the keys in blocks and never hold all the scores of a head. torch
-    takes a plain one, which does, where no fused one fits: on the CPU with d_v ≠ d_head, as in
-    latent attention, and with dropout in training.
+    takes a plain one, which does, where no fused one fits: on the CPU, with dropout in training.
+    Where d_v ≠ d_head, as in latent attention, the narrower vectors are filled up with zeros.
 
     >>> q = k = torch.zeros(1, 2, 3, 4)
     >>> fused(q, k, torch.ones(1, 2, 3, 5)).weights is None
@@ -113,22 +112,38 @@ def fused(
     num_kv_heads, num_keys = k.shape[1], k.shape[2]
     # torch's is_causal takes no mask beside it, and its first query meets the first key; ours
     # has the last query meet the last key. The last query alone may attend to everything.
-    kernel_is_causal = is_causal and attn_mask is None and 1 < num_queries == num_keys
-    if is_causal and not kernel_is_causal and num_queries > 1:
-        attn_mask = both(attn_mask, causal_mask(num_queries, num_keys, q.device))
+    kernel_is_causal = False
+    if is_causal and num_queries > 1:
+        if attn_mask is None and num_queries == num_keys:
+            kernel_is_causal = True
+        else:
+            attn_mask = both(attn_mask, causal_mask(num_queries, num_keys, q.device))
     if num_queries == 1 and (attn_mask is None or attn_mask.shape[1] == 1):
         # the heads that share a key stand as its queries, so that it is read only once
         q = q.reshape(batch, num_kv_heads, num_heads // num_kv_heads, d_head)
+    d_v = v.shape[-1]
+    width = max(d_head, d_v)  # the kernel for the CPU takes only one
     z = nn.functional.scaled_dot_product_attention(
-        q,
-        k,
-        v,
+        _filled_up(q, width),
+        _filled_up(k, width),
+        _filled_up(v, width),
         attn_mask=attn_mask,
         dropout_p=dropout,
         is_causal=kernel_is_causal,
+        scale=1 / math.sqrt(d_head),
         enable_gqa=q.shape[1] != k.shape[1],
     )
-    return Heads(z.reshape(batch, num_heads, num_queries, v.shape[-1]), weights=None)
+    return Heads(z[..., :d_v].reshape(batch, num_heads, num_queries, d_v), weights=None)
+
+
+def _drop(weights: Float[Tensor, "*scores"], share: float) -> Float[Tensor, "*scores"]:
+    return nn.functional.dropout(weights, share) if share > 0 else weights
+
+
+def _filled_up(x: Float[Tensor, "B h T narrow"], width: int) -> Float[Tensor, "B h T {width}"]:
+    """Append zeros: they add nothing to a dot product, and only zeros to an average."""
+    missing = width - x.shape[-1]
+    return nn.functional.pad(x, (0, missing)) if missing else x  # pad by 0 would copy
 
 
 FORMS: dict[str, Callable[..., Heads]] = dict(

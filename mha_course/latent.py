@@ -25,7 +25,7 @@ from mha_course.attention import merge_heads, split_heads
 from mha_course.cache import KVCache
 from mha_course.forms import FORMS, FormName, HasForm, Heads
 from mha_course.masks import per_head
-from mha_course.shapes import LatentShape
+from mha_course.shapes import LatentShape, check_latent_shape
 
 
 class MultiHeadLatentAttention(HasForm):
@@ -53,9 +53,7 @@ class MultiHeadLatentAttention(HasForm):
         self, shape: LatentShape, *, absorb: bool = False, form: FormName = "batched"
     ) -> None:
         super().__init__()
-        if not isinstance(shape, LatentShape):
-            raise TypeError(f"shape is a {type(shape).__name__}; it must be a LatentShape")
-        shape.check()
+        check_latent_shape(shape)
         self.shape = s = shape
         self.absorb = absorb
         self.form = form
@@ -90,12 +88,14 @@ class MultiHeadLatentAttention(HasForm):
 
         Raises:
             ValueError: the rank, the width, the device or the mask does not fit.
-            TypeError: `x` is not floating point, its dtype is not the module's, or the mask is
-                not boolean.
+            TypeError: `x` is not floating point, its dtype is not the module's, the mask is not
+                boolean, or the cache no `KVCache`.
             RuntimeError: a cache is used while gradients are recorded.
         """
         s = self.shape
         _checks.module_input("x", x, ("B", "T", "d_model"), s.d_model, self.w_o.weight)
+        if cache is not None:
+            _checks.instance("cache", cache, KVCache)
         start = 0 if cache is None else cache.num_tokens
         if attn_mask is not None:  # checked before anything is added to the cache
             scores_shape = (x.shape[0], s.num_heads, x.shape[1], start + x.shape[1])
@@ -176,12 +176,20 @@ def rotate(
     depends on their distance only. Pair m is made of the columns 2m and 2m + 1.
 
     Raises:
-        ValueError: the width of `x` is odd.
+        ValueError: the width of `x` is odd, or there is not one position for each token.
+        TypeError: `x` is not a floating-point tensor, or `positions` no tensor.
 
     >>> rotate(torch.tensor([[1.0, 0.0]]), torch.tensor([torch.pi / 3]))
     tensor([[0.5000, 0.8660]])
     """
-    d_rope = x.shape[-1]
+    _checks.sequence("x", x, "d_rope")
+    _checks.rank("positions", positions, ("T",))
+    num_tokens, d_rope = x.shape[-2:]
+    if len(positions) != num_tokens:
+        raise ValueError(
+            f"positions has {len(positions)} entries and x has shape {list(x.shape)}; give one "
+            f"position for each of the T={num_tokens} tokens"
+        )
     if d_rope % 2:
         raise ValueError(f"x is {d_rope} wide; its width must be even: pairs are rotated")
     exponents = torch.arange(0, d_rope, 2, device=x.device) / d_rope

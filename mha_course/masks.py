@@ -34,6 +34,9 @@ def causal_mask(
 def padding_mask(key_lengths: Integer[Tensor, " B"], num_keys: int) -> Bool[Tensor, "B 1 1 T_k"]:
     """Mask in which sequence b may attend to its first `key_lengths[b]` keys, and not to padding.
 
+    A length above `num_keys` allows all keys, and one below 1 none: lengths are not looked at,
+    as a GPU would have to be waited for.
+
     Raises:
         ValueError: `key_lengths` has not one axis, or `num_keys` is below 0.
         TypeError: `key_lengths` does not hold whole numbers, or `num_keys` is not an int.

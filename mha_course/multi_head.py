@@ -11,7 +11,6 @@ query and of a key, d_v width of a value.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Literal, overload
 
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor, nn
@@ -88,36 +87,6 @@ class MultiHeadAttention(HasForm):
         self.w_v = nn.Linear(s.vdim, s.num_kv_heads * s.d_v, bias="v" in s.bias)
         self.w_o = nn.Linear(s.num_heads * s.d_v, d_model, bias="o" in s.bias)
 
-    @overload
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        *,
-        attn_mask: Tensor | None = None,
-        key_lengths: Tensor | None = None,
-        is_causal: bool = False,
-        head_gates: Tensor | None = None,
-        cache: KVCache | None = None,
-        return_weights: Literal[False] = False,
-    ) -> Tensor: ...
-
-    @overload
-    def forward(
-        self,
-        query: Tensor,
-        key: Tensor | None = None,
-        value: Tensor | None = None,
-        *,
-        attn_mask: Tensor | None = None,
-        key_lengths: Tensor | None = None,
-        is_causal: bool = False,
-        head_gates: Tensor | None = None,
-        cache: KVCache | None = None,
-        return_weights: Literal[True],
-    ) -> tuple[Tensor, Tensor]: ...
-
     def forward(
         self,
         query: Float[Tensor, "B T_q d_model"],
@@ -155,7 +124,8 @@ class MultiHeadAttention(HasForm):
         Raises:
             ValueError: a rank, a width, a mask, a device or the gates do not fit, or the fused
                 form is asked for weights.
-            TypeError: an input is not floating point, dtypes differ, or the mask is not boolean.
+            TypeError: an input is not floating point, dtypes differ, the mask is not boolean, or
+                the cache is no `KVCache`.
             RuntimeError: a cache is used while gradients are recorded.
         """
         if return_weights and self.form == "fused":
@@ -201,6 +171,8 @@ class MultiHeadAttention(HasForm):
         _checks.inputs(query, key, value, self.shape, self.w_q.weight)
 
         # masks are checked before anything is added to the cache
+        if cache is not None:
+            _checks.instance("cache", cache, KVCache)
         num_keys = key.shape[1] + (0 if cache is None else cache.num_tokens)
         scores_shape = (query.shape[0], self.shape.num_heads, query.shape[1], num_keys)
         if attn_mask is not None:

@@ -161,10 +161,19 @@ class LatentShape(NamedTuple):
     kv_rank: int
     q_rank: int | None = None
 
-    def check(self) -> None:
-        """Raise ValueError or TypeError, as `attention_shape` does, if a size cannot be."""
-        for name, size in self._asdict().items():
-            if (name, size) != ("q_rank", None):
-                _checks.positive_int(name, size)
-        if self.d_rope % 2:
-            raise ValueError(f"d_rope={self.d_rope} must be even: pairs of numbers are rotated")
+
+def check_latent_shape(shape: LatentShape) -> None:
+    """Raise unless there can be a latent attention of these sizes.
+
+    Raises:
+        ValueError: a size is below 1, or `shape.d_rope` is odd.
+        TypeError: a size is not an int, or `shape` no `LatentShape`.
+
+    >>> check_latent_shape(LatentShape(12, 4, d_head=5, d_rope=2, d_v=3, kv_rank=6))
+    """
+    _checks.instance("shape", shape, LatentShape)
+    for name, size in shape._asdict().items():
+        if (name, size) != ("q_rank", None):
+            _checks.positive_int(name, size)
+    if shape.d_rope % 2:
+        raise ValueError(f"d_rope={shape.d_rope} must be even: pairs of numbers are rotated")

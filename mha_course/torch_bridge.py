@@ -26,8 +26,7 @@ def from_torch(theirs: nn.MultiheadAttention) -> MultiHeadAttention:
     >>> ours.shape.kdim, ours.w_k.weight.shape
     (9, torch.Size([12, 9]))
     """
-    if not isinstance(theirs, nn.MultiheadAttention):
-        raise TypeError(f"theirs is a {type(theirs).__name__}; it must be a nn.MultiheadAttention")
+    _checks.instance("theirs", theirs, nn.MultiheadAttention, "nn.MultiheadAttention")
     if theirs.bias_k is not None or theirs.add_zero_attn:
         option = "add_bias_kv" if theirs.bias_k is not None else "add_zero_attn"
         raise ValueError(
@@ -71,8 +70,7 @@ def to_torch(ours: MultiHeadAttention) -> nn.MultiheadAttention:
     >>> to_torch(MultiHeadAttention(12, 4)).in_proj_weight.shape
     torch.Size([36, 12])
     """
-    if not isinstance(ours, MultiHeadAttention):
-        raise TypeError(f"ours is a {type(ours).__name__}; it must be a MultiHeadAttention")
+    _checks.instance("ours", ours, MultiHeadAttention)
     s = ours.shape
     if not s.num_heads * s.d_head == s.num_heads * s.d_v == s.d_model:
         raise ValueError(
@@ -215,21 +213,27 @@ def _blocked(name: str, mask: Tensor) -> Tensor:
 
 
 def mask_to_torch(
-    attn_mask: Bool[Tensor, "*mask"], *, batch_size: int, num_heads: int
+    attn_mask: Bool[Tensor, "*mask"],
+    *,
+    batch_size: int,
+    num_heads: int,
+    num_queries: int | None = None,
 ) -> Bool[Tensor, "*blocked"]:
     """Turn our mask into `attn_mask` of `nn.MultiheadAttention`: True = may **not** attend.
 
     Args:
-        attn_mask: `[T_q, T_k]`, or `[B|1, h|1, T_q, T_k]`.
+        attn_mask: `[T_q, T_k]`, or `[B|1, h|1, T_q|1, T_k]`.
         batch_size: B.
         num_heads: h.
+        num_queries: T_q; only needed for a mask with one row for all queries, as that of
+            `padding_mask`, because torch wants a row for each.
 
     Returns:
         `[T_q, T_k]` or `[B·h, T_q, T_k]`, where the heads of a sequence are neighbours.
 
     Raises:
-        ValueError: the mask has another rank, or its first axes are not B|1 and h|1.
-        TypeError: the mask is not a boolean tensor.
+        ValueError: the mask has another rank, or other axes than these.
+        TypeError: the mask is not a boolean tensor, or a number is not an int.
 
     >>> mask_to_torch(torch.tensor([[True, False]]), batch_size=2, num_heads=4)
     tensor([[False,  True]])
@@ -237,15 +241,18 @@ def mask_to_torch(
     _checks.positive_int("batch_size", batch_size)
     _checks.positive_int("num_heads", num_heads)
     _checks.boolean("attn_mask", attn_mask)
-    if attn_mask.dim() == 2:
+    t_q = "T_q" if num_queries is None else f"T_q={num_queries}"
+    if num_queries is None:
+        num_queries = attn_mask.shape[-2] if attn_mask.dim() > 1 else 0
+    _checks.at_least_0("num_queries", num_queries)
+    if attn_mask.dim() == 2 and attn_mask.shape[0] == num_queries:
         return ~attn_mask
-    fits = attn_mask.dim() == 4 and all(
-        size in (1, wanted)
-        for size, wanted in zip(attn_mask.shape, (batch_size, num_heads), strict=False)
-    )
-    if not fits:
+    axes = (batch_size, num_heads, num_queries)
+    if attn_mask.dim() != 4 or any(
+        size not in (1, wanted) for size, wanted in zip(attn_mask.shape, axes, strict=False)
+    ):
         raise ValueError(
-            f"attn_mask has shape {list(attn_mask.shape)}; it must be [T_q, T_k], or "
-            f"[B, h, T_q, T_k] with B={batch_size} or 1 and h={num_heads} or 1"
+            f"attn_mask has shape {list(attn_mask.shape)}; it must be [{t_q}, T_k], or "
+            f"[B={batch_size}, h={num_heads}, {t_q}, T_k] where any axis but the last may be 1"
         )
-    return ~attn_mask.expand(batch_size, num_heads, -1, -1).flatten(0, 1)
+    return ~attn_mask.expand(*axes, -1).flatten(0, 1)

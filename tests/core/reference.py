@@ -278,6 +278,28 @@ def gradients_of(loss: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
     return dict(zip(leaves, gradients, strict=True))
 
 
+def under_our_names(theirs: dict[str, Tensor], num_heads: int, g: int) -> dict[str, Tensor]:
+    """Gradients of the parameters of nn.MultiheadAttention, under the names of ours.
+
+    A key/value head that was repeated gets the sum of its copies' gradients.
+    """
+    if "in_proj_weight" in theirs:
+        weights = theirs["in_proj_weight"].chunk(3)
+    else:
+        weights = [theirs[f"{w}_proj_weight"] for w in "qkv"]
+    found = {f"w_{w}.weight": weight for w, weight in zip("qkv", weights, strict=True)}
+    found["w_o.weight"] = theirs["out_proj.weight"]
+    if "in_proj_bias" in theirs:
+        biases = theirs["in_proj_bias"].chunk(3)
+        found |= {f"w_{w}.bias": bias for w, bias in zip("qkv", biases, strict=True)}
+        found["w_o.bias"] = theirs["out_proj.bias"]
+    for name in found:
+        if name.startswith(("w_k", "w_v")):
+            copies = found[name].unflatten(0, (g, num_heads // g, -1))  # [g, h/g, width, …]
+            found[name] = copies.sum(1).flatten(0, 1)
+    return found
+
+
 Implementation = Callable[..., tuple[Tensor, Tensor | None]]
 
 

@@ -23,6 +23,7 @@ from mha_course import (
     attention_parameters,
     attention_weights,
     causal_mask,
+    count_parameters,
     from_torch,
     head_dim,
     kv_cache_bytes,
@@ -428,15 +429,14 @@ CALLS: dict[str, tuple[Call, type[Exception], str]] = {
                 (8, 5, 7),
                 (16, 5, 7),  # torch's B·h
             ],
-            r" For a padding mask \[B, T_k\] use mask\[:, None, None\]": [
-                (2, 7),
+            r" For a padding mask \[B, T_k\] use mask\[:, None, None\]$": [(2, 7)],
+            "$": [
+                (),
                 (5, 8),
                 (6, 7),
                 (7, 5),
                 (1, 7),
-            ],
-            "$": [
-                (),
+                (2, 5),
                 (1, 2, 8, 5, 7),
                 (3, 8, 5, 7),
                 (2, 4, 5, 7),  # key/value heads
@@ -568,6 +568,15 @@ CALLS: dict[str, tuple[Call, type[Exception], str]] = {
         r"attn_mask has dtype torch\.float32",
     ),
     # the rest
+    **{
+        f"cache is {cache!r}{' and gates' if gates else ''}": (
+            lambda m, c=cache, gates=gates: m(Q, K, V, cache=c, **gates),
+            TypeError,
+            rf"cache is a {type(cache).__name__}; it must be a KVCache",
+        )
+        for cache in ({}, 3, (K, V))
+        for gates in ({}, {"head_gates": torch.ones(8)})
+    },
     "unknown form, later": (
         lambda m: setattr(m, "form", "flash"),
         ValueError,
@@ -663,6 +672,26 @@ CACHES = {
         ValueError,
         r"keys has 1 axis, shape \[6\]; it must have 4: \[B, g, T, d_head\]",
     ),
+    "keys and values of two dtypes": (
+        lambda: KVCache().append(randn(2, 4, 5, 6), randn(2, 4, 5, 7).half()),
+        TypeError,
+        r"keys has dtype torch\.float32 and values has torch\.float16; make them equal",
+    ),
+    "keys and values on two devices": (
+        lambda: KVCache().append(on_meta(randn(2, 4, 5, 6)), randn(2, 4, 5, 7)),
+        ValueError,
+        r"keys is on meta and values is on cpu; move one with \.to",
+    ),
+    "keys of ints": (
+        lambda: KVCache().append(randn(2, 4, 5, 6).int(), randn(2, 4, 5, 7).int()),
+        TypeError,
+        r"keys has dtype torch\.int32.*use keys\.float\(\)",
+    ),
+    "values of ints": (
+        lambda: KVCache().append(randn(2, 4, 5, 6), randn(2, 4, 5, 7).int()),
+        TypeError,
+        r"values has dtype torch\.int32.*use values\.float\(\)",
+    ),
     "keys in a list": (
         lambda: KVCache().append([1.0], [1.0]),
         TypeError,
@@ -714,8 +743,8 @@ def their_mask(attn_mask: Tensor | None = None, key_padding_mask: Tensor | None 
     return mask_from_torch(attn_mask, key_padding_mask, num_heads=8)
 
 
-def our_mask(attn_mask: Tensor) -> object:
-    return mask_to_torch(attn_mask, batch_size=2, num_heads=8)
+def our_mask(attn_mask: Tensor, batch_size: int = 2, num_queries: int | None = None) -> Tensor:
+    return mask_to_torch(attn_mask, batch_size=batch_size, num_heads=8, num_queries=num_queries)
 
 
 TORCH = {
@@ -826,10 +855,25 @@ TORCH = {
             lambda s=shape: our_mask(allow(*s)),
             ValueError,
             rf"attn_mask has shape {re.escape(str(list(shape)))}; it must be \[T_q, T_k\], or "
-            r"\[B, h, T_q, T_k\] with B=2 or 1 and h=8 or 1",
+            r"\[B=2, h=8, T_q, T_k\] where any axis but the last may be 1",
         )
         for shape in ((7,), (2, 5, 7), (16, 5, 7), (3, 8, 5, 7), (2, 4, 5, 7), (1, 2, 8, 5, 7))
     },
+    **{
+        f"our mask {list(shape)} of 5 queries": (
+            lambda s=shape: our_mask(allow(*s), num_queries=5),
+            ValueError,
+            rf"attn_mask has shape {re.escape(str(list(shape)))}; it must be \[T_q=5, T_k\], or "
+            r"\[B=2, h=8, T_q=5, T_k\] where any axis but the last may be 1",
+        )
+        for shape in ((), (7,), (6, 7), (1, 7), (2, 8, 6, 7), (16, 5, 7))
+    },
+    **size_errors(
+        lambda num_queries: our_mask(allow(2, 1, 1, 7), num_queries=num_queries),
+        "num_queries",
+        least=0,
+    ),
+    **size_errors(lambda batch_size: our_mask(allow(5, 7), batch_size=batch_size), "batch_size"),
 }
 
 # ---------------------------------------------------------------------- latent attention
@@ -901,10 +945,48 @@ LATENTS = {
         RuntimeError,
         r"a KVCache carries no gradient: decode under torch\.inference_mode\(\)",
     ),
+    **{
+        f"cache is {cache!r}": (
+            lambda c=cache: MLA(X, cache=c),
+            TypeError,
+            rf"cache is a {type(cache).__name__}; it must be a KVCache",
+        )
+        for cache in ({}, 3, (K, V))
+    },
     "rotation of an odd width": (
         lambda: rotate(randn(2, 5, 3), torch.arange(5)),
         ValueError,
         r"3.*must be even",
+    ),
+    "rotation of ints": (
+        lambda: rotate(torch.ones(5, 4).int(), torch.arange(5)),
+        TypeError,
+        r"x has dtype torch\.int32.*use x\.float\(\)",
+    ),
+    "rotation of a list": (lambda: rotate([1.0], torch.arange(1)), TypeError, r"x is a list"),
+    "rotation of one axis": (
+        lambda: rotate(randn(4), torch.arange(1)),
+        ValueError,
+        r"x has shape \[4\]; it must end in two axes, \[\.\.\., T, d_rope\]",
+    ),
+    **{
+        f"{positions} positions for {num_tokens} tokens": (
+            lambda p=positions, t=num_tokens: rotate(randn(2, t, 4), torch.arange(p)),
+            ValueError,
+            rf"positions has {positions} entries and x has shape \[2, {num_tokens}, 4\]; give one "
+            rf"position for each of the T={num_tokens} tokens",
+        )
+        for positions, num_tokens in ((3, 5), (5, 1), (1, 5))
+    },
+    "positions of two axes": (
+        lambda: rotate(randn(2, 5, 4), torch.zeros(2, 5)),
+        ValueError,
+        r"positions has 2 axes, shape \[2, 5\]; it must have 1: \[T\]",
+    ),
+    "positions in a list": (
+        lambda: rotate(randn(1, 4), [0]),
+        TypeError,
+        r"positions is a list; it must be a torch\.Tensor",
     ),
 }
 
@@ -919,6 +1001,33 @@ def with_latent(count: Callable[..., object]) -> Callable[..., object]:
 
 
 COUNTS = {
+    **{
+        f"parameters of {thing!r}": (
+            lambda t=thing: count_parameters(t),
+            TypeError,
+            rf"module is a {type(thing).__name__}; it must be a nn\.Module",
+        )
+        for thing in ([1], {}, nn.Linear)
+    },
+    "parameters of a tensor": (
+        lambda: count_parameters(X),
+        TypeError,
+        r"module is a Tensor; it must be a nn\.Module",
+    ),
+    **{
+        f"{call.__name__}, {shape!r} for a shape": (
+            lambda call=call, s=shape, tokens=tokens: call(s, *tokens),
+            TypeError,
+            rf"shape is a {type(shape).__name__}; it must be a LatentShape",
+        )
+        for call, tokens in (
+            (MultiHeadLatentAttention, ()),
+            (latent_parameters, ()),
+            (latent_flops, (5,)),
+            (latent_cache_bytes, (5,)),
+        )
+        for shape in (tuple(LATENT), 14, None)
+    },
     **{
         f"{count.__name__}, {name}": case
         for count, tokens in (
@@ -1069,7 +1178,11 @@ REST = {
     ),
     "one value": (lambda: mean_interval([0.5]), ValueError, r"at least 2 values, got 1"),
     "no value": (lambda: mean_interval([]), ValueError, r"at least 2 values, got 0"),
-    "no such model": (lambda: load("nope"), ValueError, r"no model 'nope'; there is 'minilm'"),
+    "no such model": (
+        lambda: load("./nope"),
+        ValueError,
+        r"no folder '\./nope'; give one that exists, or 'minilm'",
+    ),
     "token missing": (
         lambda: AttentionMaps(["a", "b"], torch.zeros(1)).where("c"),
         ValueError,

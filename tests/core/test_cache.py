@@ -127,6 +127,81 @@ def test_two_caches_share_nothing() -> None:
     assert torch.equal(a.append(*tokens(1))[0][:, :, :5], tokens(5)[0])
 
 
+# ---------------------------------------------------------------------------------- refusals
+
+
+def almost(**change: object) -> tuple[Tensor, Tensor]:
+    """9 more tokens, with one thing about the keys or the values that is wrong."""
+    sizes = {"batch": B, "g": G, "d_head": D_HEAD, "d_v": D_V, "values": 9}
+    sizes |= {name: size for name, size in change.items() if name in sizes}
+    keys = random(sizes["batch"], sizes["g"], 9, sizes["d_head"], seed=3).float()
+    values = random(sizes["batch"], sizes["g"], sizes["values"], sizes["d_v"], seed=4).float()
+    return keys.to(change.get("keys_to")), values.to(change.get("values_to"))
+
+
+REFUSED = {
+    "another batch": {"batch": 3},
+    "another g": {"g": 2},
+    "keys of another width": {"d_head": 7},
+    "values of another width": {"d_v": 11},
+    "more values than keys": {"values": 8},
+    "keys of another dtype": {"keys_to": torch.float64},
+    "values of another dtype": {"values_to": torch.float64},
+    "both of another dtype": {"keys_to": torch.float16, "values_to": torch.float16},
+    "both ints": {"keys_to": torch.int32, "values_to": torch.int32},
+    "keys elsewhere": {"keys_to": "meta"},
+    "values elsewhere": {"values_to": "meta"},
+    "both elsewhere": {"keys_to": "meta", "values_to": "meta"},
+}
+
+
+@pytest.mark.parametrize("change", REFUSED.values(), ids=REFUSED)
+def test_refused_tokens_change_nothing(change: dict[str, object]) -> None:
+    """Room for 64 is made, and 9 more than 60 would need new room: it must not be made."""
+    cache = KVCache()
+    keys, values = tokens(60)
+    room, _ = cache.append(keys, values)
+    before = cache.num_tokens, cache.nbytes
+    with pytest.raises((ValueError, TypeError)):
+        cache.append(*almost(**change))
+    assert (cache.num_tokens, cache.nbytes) == before
+    new_keys, new_values = tokens(4)
+    now_keys, now_values = cache.append(new_keys, new_values)
+    assert torch.equal(now_keys, torch.cat([keys, new_keys], dim=2))
+    assert torch.equal(now_values, torch.cat([values, new_values], dim=2))
+    assert now_keys.data_ptr() == room.data_ptr()
+
+
+@pytest.mark.parametrize("change", [c for c in REFUSED.values() if len(c) == 1 and "_to" in str(c)])
+def test_keys_and_values_of_two_kinds_are_refused_at_once(change: dict[str, object]) -> None:
+    cache = KVCache()
+    with pytest.raises((ValueError, TypeError), match=r"keys .* and values"):
+        cache.append(*almost(**change))
+    assert (cache.num_tokens, cache.nbytes) == (0, 0)
+    cache.append(*almost())
+    assert cache.num_tokens == 9
+
+
+def test_growing_outside_of_the_inference_mode_that_filled_it_is_refused() -> None:
+    cache = KVCache()
+    with torch.inference_mode():
+        cache.append(*tokens(5))
+    with pytest.raises(RuntimeError, match=r"filled under torch\.inference_mode\(\).*new KVCache"):
+        cache.append(*tokens(1))
+    assert cache.num_tokens == 5
+    with torch.inference_mode():
+        cache.append(*tokens(1))
+    assert cache.num_tokens == 6
+
+
+def test_inference_mode_may_follow_on_no_mode() -> None:
+    cache = KVCache()
+    cache.append(*tokens(5))
+    with torch.inference_mode():
+        keys, _ = cache.append(*tokens(3))
+    assert torch.equal(keys, torch.cat([tokens(5)[0], tokens(3)[0]], dim=2))
+
+
 # ---------------------------------------------------------------------------------- gradients
 
 

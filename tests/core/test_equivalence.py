@@ -25,8 +25,9 @@ from reference import (
     random,
     random_mask,
     sum_over_heads,
+    under_our_names,
 )
-from torch import Tensor, nn
+from torch import Tensor
 
 from mha_course import (
     KVCache,
@@ -41,6 +42,9 @@ from mha_course.forms import FORMS
 B, SHORT, LONG, H, G = 3, 5, 7, 8, 4
 WIDTHS = {"d_model": 14, "d_head": 6, "d_v": 10}
 FILLED = {"d_model": 48, "d_head": 6, "d_v": 6}  # as torch's module has it
+# the fused form fills up whichever is narrower
+NARROW_VALUES = {"d_model": 14, "d_head": 10, "d_v": 6}
+OWN_WIDTHS = {"own widths": WIDTHS, "filled": FILLED, "narrow values": NARROW_VALUES}
 CROSS_WIDTHS = {"kdim": 9, "vdim": 11}
 
 by_form = pytest.mark.parametrize("form", FORMS)
@@ -97,7 +101,7 @@ def masks(name: str, num_queries: int, num_keys: int) -> dict[str, Tensor | bool
 @cache  # the reference is computed once for all forms and dtypes
 def case(kind: str, mask: str, heads: str, biases: str, widths: str = "own widths") -> Case:
     num_queries, num_keys = KINDS[kind]
-    own = FILLED if widths == "filled" else WIDTHS
+    own = OWN_WIDTHS[widths]
     other = CROSS_WIDTHS if kind != "self" else {"kdim": own["d_model"], "vdim": own["d_model"]}
     sizes = Sizes(num_heads=H, num_kv_heads=HEADS[heads], bias=BIASES[biases], **own, **other)
     inputs = [random(B, num_queries, sizes.d_model, seed=1)]
@@ -117,7 +121,8 @@ CASES: list[tuple[str, ...]] = [
         ("more queries than keys",), ("causal", "mask, causal and lengths"), HEADS, ("all biases",)
     ),
     *product(("one query",), (*MASKS, *MASKS_WITH_AXES_OF_1), HEADS, ("all biases",)),
-    *product(("self", "cross"), MASKS[-1:], HEADS, ("all biases",), ("filled",)),
+    *product(("self", "cross"), MASKS[-1:], HEADS, ("all biases",), ("filled", "narrow values")),
+    *product(("one query",), ("no mask",), HEADS, ("all biases",), ("narrow values",)),
 ]
 
 
@@ -219,32 +224,6 @@ def mask_for_torch(c: Case) -> Tensor:
     return mask_to_torch(c.allowed, batch_size=B, num_heads=H)
 
 
-def ours_from_theirs(theirs: nn.MultiheadAttention, g: int, of: str) -> dict[str, Tensor]:
-    """Parameters of torch's module, or their gradients, under our names.
-
-    A key/value head that was repeated gets the sum of its copies' gradients.
-    """
-
-    def get(parameter: Tensor) -> Tensor:
-        return parameter.grad if of == "gradients" else parameter
-
-    if theirs.in_proj_weight is not None:
-        weights = get(theirs.in_proj_weight).chunk(3)
-    else:
-        weights = [get(getattr(theirs, f"{w}_proj_weight")) for w in "qkv"]
-    found = {f"w_{w}.weight": weight for w, weight in zip("qkv", weights, strict=True)}
-    found["w_o.weight"] = get(theirs.out_proj.weight)
-    if theirs.in_proj_bias is not None:
-        biases = get(theirs.in_proj_bias).chunk(3)
-        found |= {f"w_{w}.bias": bias for w, bias in zip("qkv", biases, strict=True)}
-        found["w_o.bias"] = get(theirs.out_proj.bias)
-    for name in found:
-        if name.startswith(("w_k", "w_v")):
-            copies = found[name].unflatten(0, (g, H // g, -1))  # [g, h/g, width, …]
-            found[name] = copies.sum(1).flatten(0, 1)
-    return found
-
-
 @by_form
 @pytest.mark.parametrize("biases", BIASES)
 @pytest.mark.parametrize("heads", HEADS)
@@ -267,7 +246,8 @@ def test_agrees_with_torch(kind: str, mask: str, heads: str, biases: str, form: 
     )
     (expected * c.cotangent).sum().backward()
     their_gradients = {name: leaf.grad.clone() for name, leaf in leaves.items()}
-    their_gradients |= ours_from_theirs(theirs, mha.shape.num_kv_heads, "gradients")
+    of_parameters = {name: p.grad for name, p in theirs.named_parameters()}
+    their_gradients |= under_our_names(of_parameters, H, mha.shape.num_kv_heads)
 
     options = {"attn_mask": c.attn_mask, "key_lengths": c.key_lengths, "is_causal": c.is_causal}
     output, weights = in_the_package(mha, *inputs, **options)

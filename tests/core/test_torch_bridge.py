@@ -9,7 +9,14 @@ from itertools import product
 
 import pytest
 import torch
-from reference import Sizes, random, random_mask, random_parameters
+from reference import (
+    Sizes,
+    gradients_of,
+    random,
+    random_mask,
+    random_parameters,
+    under_our_names,
+)
 from torch import Tensor, nn
 
 from mha_course import (
@@ -63,15 +70,20 @@ def assert_same(
     allowed: Tensor | None = None,
     **their_masks: Tensor,
 ) -> None:
-    """Output, weights, and the gradients of inputs and of W_O, which is laid out equally."""
+    """Output, weights, and the gradients of inputs and of all parameters of ours."""
     cotangent = random(B, T_Q, WIDTH, seed=50)
+    leaves = dict(zip(("query", "key", "value"), inputs, strict=True))
     expected, their_weights = theirs(*inputs, average_attn_weights=False, **their_masks)
-    theirs_of = torch.autograd.grad((expected * cotangent).sum(), [*inputs, theirs.out_proj.weight])
+    of_theirs = gradients_of((expected * cotangent).sum(), leaves | dict(theirs.named_parameters()))
     output, weights = mha(*inputs, attn_mask=allowed, return_weights=True)
-    ours_of = torch.autograd.grad((output * cotangent).sum(), [*inputs, mha.w_o.weight])
+    of_ours = gradients_of((output * cotangent).sum(), leaves | dict(mha.named_parameters()))
     torch.testing.assert_close(output, expected)
     torch.testing.assert_close(weights, their_weights)
-    torch.testing.assert_close(ours_of, theirs_of)
+    expected_gradients = {name: of_theirs.pop(name) for name in leaves}
+    expected_gradients |= under_our_names(of_theirs, H, mha.shape.num_kv_heads)
+    assert of_ours.keys() <= expected_gradients.keys()  # biases that ours has not are in theirs
+    for name, gradient in of_ours.items():
+        torch.testing.assert_close(gradient, expected_gradients[name], msg=name)
     assert weights.max() > 2 / T_K  # not flat: with equal weights, masks and keys matter little
 
 
@@ -316,13 +328,18 @@ def test_torchs_causal_mask_is_ours() -> None:
 
 @pytest.mark.parametrize(
     "shape",
-    [(T_Q, T_K), (B, H, T_Q, T_K), (1, H, T_Q, T_K), (B, 1, T_Q, T_K), (1, 1, T_Q, T_K)],
+    [
+        *((T_Q, T_K), (B, H, T_Q, T_K), (1, H, T_Q, T_K), (B, 1, T_Q, T_K), (1, 1, T_Q, T_K)),
+        *((B, 1, 1, T_K), (1, H, 1, T_K)),  # one row for all queries
+    ],
     ids=str,
 )
 def test_our_masks_mean_the_same_to_theirs(shape: tuple[int, ...]) -> None:
     mha = ours("unpacked", g=4)
     allowed = random_mask(*shape, seed=7)
-    theirs = mask_to_torch(allowed, batch_size=B, num_heads=H)
+    theirs = mask_to_torch(allowed, batch_size=B, num_heads=H, num_queries=T_Q)
+    if shape[-2] == T_Q:  # then it need not be said
+        assert torch.equal(theirs, mask_to_torch(allowed, batch_size=B, num_heads=H))
     assert theirs.dtype == torch.bool
     assert theirs.shape == ((T_Q, T_K) if len(shape) == 2 else (B * H, T_Q, T_K))
     assert_same(mha, to_torch(mha), arguments("unpacked"), allowed, attn_mask=theirs)
@@ -333,6 +350,17 @@ def test_masks_come_back(shape: tuple[int, ...]) -> None:
     allowed = random_mask(*shape, seed=7)
     there = mask_to_torch(allowed, batch_size=B, num_heads=H)
     assert torch.equal(mask_from_torch(there, num_heads=H), allowed)
+
+
+def test_a_padding_mask_comes_back_with_a_row_for_each_query() -> None:
+    allowed = mask_from_torch(key_padding_mask=padding(), num_heads=H)
+    theirs = mask_to_torch(allowed, batch_size=B, num_heads=H, num_queries=T_Q)
+    assert theirs.shape == (B * H, T_Q, T_K)
+    assert_same(
+        mha := ours("unpacked"), to_torch(mha), arguments("unpacked"), allowed, attn_mask=theirs
+    )
+    back = mask_from_torch(theirs, num_heads=H)
+    assert torch.equal(back, allowed.expand(B, H, T_Q, T_K))
 
 
 def test_converted_masks_are_new() -> None:
