@@ -69,6 +69,7 @@ def layer_profile(weights: Float[Tensor, "h T T"], *, is_causal: bool) -> LayerP
     visible = visible_keys(num_tokens, is_causal)
     position = torch.arange(num_tokens)
     distance = (position - position[:, None]).abs()
+    steps = distance.to(shares)
     seen = visible.sum(1).double()
 
     def tally(values: Float[Tensor, "h T"], even: Float[Tensor, " T"]) -> Tally:
@@ -81,7 +82,7 @@ def layer_profile(weights: Float[Tensor, "h T T"], *, is_causal: bool) -> LayerP
     return LayerProfile(
         # head by head: there is never a second [h, T, T]
         distance=tally(
-            torch.stack([(head * distance.to(head)).sum(-1) for head in shares]),
+            torch.stack([(head * steps).sum(-1) for head in shares]),
             (visible * distance).sum(1) / seen,
         ),
         entropy=tally(entropy(shares), seen.log2()),

@@ -111,7 +111,7 @@ def _induction(model: TextModel, seed: int) -> list[Tally]:
     per_text = []
     for period in INDUCTION_PERIODS:
         samples = repeated_tokens(
-            allowed, seed=seed, bos=start, period=min(period, len(allowed)), samples=2
+            allowed, seed=seed + period, bos=start, period=min(period, len(allowed)), samples=2
         )
         for ids in samples:
             ids = torch.cat([ids, torch.tensor(after, dtype=ids.dtype)])

@@ -431,20 +431,20 @@ def as_shares(weights: Float[Tensor, "h T T"], *, is_causal: bool) -> Float[Tens
             "and no axis may be empty"
         )
     wide = weights.detach().to(torch.promote_types(weights.dtype, torch.float32))
-    sums = wide.sum(-1)
+    sums = wide.sum(-1, keepdim=True)
     near_1 = (sums - 1).abs() <= max(_ROUNDING, torch.finfo(weights.dtype).eps)
-    bad = ~near_1.all(1) | (wide.amin((1, 2)) < 0)
-    if bad.any():
-        raise ValueError(
-            f"weights of head {int(bad.int().argmax())} have rows that are no shares of 1; take "
-            "the softmax, before dropout and without padding"
-        )
-    if is_causal and (looking_ahead := wide.triu(1).any(2).any(1)).any():
-        raise ValueError(
-            f"is_causal=True, but head {int(looking_ahead.int().argmax())} attends to later "
-            "tokens; these heads see all keys: use is_causal=False"
-        )
-    return wide / sums[..., None]
+    for i, head in enumerate(wide):
+        if not near_1[i].all() or head.min() < 0:
+            raise ValueError(
+                f"weights of head {i} have rows that are no shares of 1; take the softmax, before "
+                "dropout and without padding"
+            )
+        if is_causal and head.triu(1).any():
+            raise ValueError(
+                f"is_causal=True, but head {i} attends to later tokens; these heads see all keys: "
+                "use is_causal=False"
+            )
+    return wide / sums
 
 
 def entropy(shares: Float[Tensor, "h T T"]) -> Float[Tensor, "h T"]:
