@@ -66,7 +66,8 @@ def attention_weights(
 def _block(scores: Tensor, blocked: Tensor) -> Tensor:
     """Add −inf where `blocked`: e to it is 0."""
     minus_inf = torch.zeros_like(blocked, dtype=scores.dtype).masked_fill_(blocked, -math.inf)
-    return torch.add(scores, minus_inf, out=_reuse(scores, minus_inf))
+    # to add, a gradient needs no scores: in place also in training
+    return scores.add_(minus_inf) if _plain(scores, minus_inf) else scores + minus_inf
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -78,12 +79,16 @@ def _reuse(scores: Tensor, *others: Tensor) -> Tensor | None:
 
     T_q × T_k numbers per head are the largest tensor there is, and new memory is slow.
     """
-    # a compiler reuses memory by itself, and cannot trace the second question; a tensor inside
+    return scores if _plain(scores, *others) and torch.is_inference_mode_enabled() else None
+
+
+def _plain(*tensors: Tensor) -> bool:
+    """Whether the first tensor can be written to, also with what comes of the others."""
+    # a compiler reuses memory by itself, and can trace neither question; a tensor inside
     # torch.func.vmap is a wrapper that cannot be written to
-    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
-        return None
-    plain = all(torch.func.debug_unwrap(t) is t for t in (scores, *others))
-    return scores if plain else None
+    return not torch.compiler.is_compiling() and all(
+        torch.func.debug_unwrap(t) is t for t in tensors
+    )
 
 
 def attention(

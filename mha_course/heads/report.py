@@ -186,7 +186,6 @@ def html_page(survey: Survey, sections: Sequence[Section]) -> str:
         versions={"torch": torch.__version__, "transformers": transformers.__version__},
         intact=bootstrap(worth.intact),
         best=best_heads(survey.patterns),
-        costly=changes(worth, survey.patterns, most=True),
         suspects=changes(worth, survey.patterns, most=False),
         confirmed=int(worth.negative.confirmed.sum()),
         suspected=int(worth.negative.suspects.sum()),

@@ -3,21 +3,73 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from mha_course.heads.importance import bootstrap
 from mha_course.heads.layers import pattern_mix
 from mha_course.heads.patterns import LABELS
 from mha_course.heads.report import Section, Survey, head_name
-from mha_course.plots.canvas import canvas
-from mha_course.plots.grids import describe_scores, plot_scores
-from mha_course.plots.layers import describe_mix, describe_profile, plot_mix, plot_profile
-from mha_course.plots.pruning import Band, describe_curves, plot_curves
-from mha_course.plots.similarity import describe_similarity, plot_similarity
+from mha_course.plots import (
+    canvas,
+    describe_changes,
+    describe_curves,
+    describe_head_grid,
+    describe_mix,
+    describe_profile,
+    describe_scores,
+    describe_similarity,
+    plot_changes,
+    plot_curves,
+    plot_head_grid,
+    plot_mix,
+    plot_profile,
+    plot_scores,
+    plot_similarity,
+)
+
+_SHOWN = 20  # heads with intervals
 
 
 def sections(survey: Survey) -> list[Section]:
     """Draw everything that the report shows."""
-    return [*_layers(survey), *_scores(survey), _curves(survey), _similarity(survey)]
+    return [
+        _all_heads(survey),
+        *_layers(survey),
+        *_scores(survey),
+        _costliest(survey),
+        _curves(survey),
+        _similarity(survey),
+    ]
+
+
+def _all_heads(survey: Survey) -> Section:
+    maps = survey.alike.example
+    with canvas(width=min(8.0, 1.2 + 0.55 * maps.shape[1]), height=1 + 0.5 * len(maps)) as figure:
+        plot_head_grid(maps, figure.axes)
+    figure.describe(describe_head_grid(maps))
+    return Section(
+        "All heads at a glance",
+        "Each stamp is one head over one chunk of the text: queries down, keys across, fuller for "
+        "more attention. A diagonal looks nearby, a column at one place.",
+        figure,
+    )
+
+
+def _costliest(survey: Survey) -> Section:
+    worth = survey.worth
+    num_heads = worth.changes.shape[1]
+    order = worth.changes.mean(-1).flatten().argsort(descending=True)[:_SHOWN]
+    mean, low, high = (bound.flatten()[order] for bound in bootstrap(worth.held_out))
+    heads = [head_name(i, num_heads) for i in order.tolist()]
+    with canvas(height=1 + 0.22 * len(heads)) as figure:
+        plot_changes(heads, mean, low, high, figure.axes, unit=worth.unit)
+    figure.describe(describe_changes(heads, mean, low, high, unit=worth.unit))
+    return Section(
+        "Heads whose removal costs most",
+        "Chosen on the half of the text that finds, measured on the other half, with 95 % "
+        "intervals. Diamonds: the loss falls, and the interval excludes zero.",
+        figure,
+    )
 
 
 def _layers(survey: Survey) -> list[Section]:
@@ -78,7 +130,7 @@ def _scores(survey: Survey) -> list[Section]:
 
 def _curves(survey: Survey) -> Section:
     worth = survey.worth
-    bands: dict[str, Band] = {}
+    bands: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
     for name, losses in worth.curves.items():
         mean, low, high = bootstrap(losses)
         bands[name] = (mean, low, high)

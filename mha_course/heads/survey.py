@@ -99,6 +99,7 @@ class Alike(NamedTuple):
         patterns: Effective number of distinct patterns, and what it would be by chance.
         outputs: Effective number of distinct outputs, by CKA.
         num_heads: Heads in all.
+        example: Attention of every head in one text.
     """
 
     distance: Float[Tensor, "n n"]
@@ -106,6 +107,7 @@ class Alike(NamedTuple):
     patterns: tuple[float, float]
     outputs: float
     num_heads: int
+    example: Float[Tensor, "layers h T T"]
 
 
 def worth(
@@ -190,6 +192,7 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
     chunks = chosen_chunks(model, text, settings)[:COMPARED_TEXTS]
     generator = torch.Generator().manual_seed(settings.seed)
     outputs: list[Tensor] = []
+    example: list[Tensor] = []
 
     def maps(*, shuffled: bool) -> Iterator[Tensor]:
         for ids in chunks:
@@ -203,6 +206,8 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
 
             model.look(ids[None], keep)
             all_heads = torch.cat(weights)  # [layers · h, T, T]
+            if not example:
+                example.append(all_heads)
             if shuffled:
                 all_heads = shuffled_keys(all_heads, generator=generator, is_causal=model.is_causal)
             yield all_heads
@@ -217,6 +222,7 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
         (effective_number(1 - distance**2), effective_number(1 - by_chance**2)),
         effective_number(output_cka(z, debiased=False)),
         len(distance),
+        example[0].unflatten(0, (layers, -1)),
     )
 
 

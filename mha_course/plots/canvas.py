@@ -183,7 +183,8 @@ def axes_for(ax: Axes | None, *, width: float = 5.4, height: float = 3.0) -> Axe
     from matplotlib import pyplot  # has a state of its own; only for those who give no axes
 
     with mpl.rc_context(_RC):
-        _, new = pyplot.subplots(figsize=(width, height))
+        # not transparent as a canvas is: these colours do not follow a dark page
+        _, new = pyplot.subplots(figsize=(width, height), facecolor="white")
     return new
 
 

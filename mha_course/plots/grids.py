@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from torch import Tensor
-from torch.nn import functional
 
 from mha_course.plots.canvas import HEAT, INK, ORANGE, axes_for
+from mha_course.plots.shades import check_shares, places, stamps
+from mha_course.plots.words import counted, head_names, listed, name_ticks, number
 
-_LEVELS = (0.08, 0.2, 0.4, 0.7)  # a cell is drawn from the first on, and fuller from each next
 _NAMED = 5  # heads that a description names
+_MOST_ROWS = 60  # layers that get a number: rows are higher than letters
 
 
 def plot_scores(
@@ -36,9 +38,7 @@ def plot_scores(
     Raises:
         ValueError: there are no scores, all of them are NaN, or one is beyond `full`.
     """
-    _check_grid("scores", scores, 2)
-    if scores.isnan().all():
-        raise ValueError("all scores are NaN; there is nothing to draw")
+    _check_scores(scores)
     shown = scores.nan_to_num(0)
     largest = shown.abs().max().item()
     if full is None:
@@ -55,85 +55,96 @@ def plot_scores(
         ]
         _add(ax, rectangles, HEAT if filled else "none", edge=INK if filled else ORANGE)
     _grid_axes(ax, layers, heads)
-    ax.set_title(f"{title}; a full square is {full:.2g}", loc="left")
+    ax.set_title(f"{title}; a full square is {number(full)}", loc="left")
     return ax
 
 
 def describe_scores(scores: Float[Tensor, "layers h"], *, title: str) -> str:
     """Say which heads have the highest scores, and whether any are negative.
 
-    >>> import torch
-    >>> describe_scores(torch.tensor([[0.9, -0.3]]), title="Gain")
-    'Gain, 1 layers of 2 heads. Highest: 0.0 (0.90), 0.1 (-0.30). 1 head is below zero.'
+    Raises:
+        ValueError: as for `plot_scores`.
+
+    >>> print(describe_scores(torch.tensor([[0.9, -0.3]]), title="Gain"))
+    Gain, 1 layer of 2 heads. Highest: 0.0 with 0.9 and 0.1 with −0.3. 1 head is below zero.
     """
-    layers, heads = scores.shape
-    order = scores.nan_to_num(-float("inf")).flatten().argsort(descending=True)[:_NAMED].tolist()
-    best = ", ".join(f"{i // heads}.{i % heads} ({scores.flatten()[i]:.2f})" for i in order)
+    _check_scores(scores)
+    values = scores.flatten()
+    scored = int((~values.isnan()).sum())
+    names = head_names(*scores.shape)
+    best = values.nan_to_num(-float("inf")).argsort(descending=True)[: min(_NAMED, scored)]
+    told = listed([f"{names[i]} with {number(values[i].item())}" for i in best.tolist()])
     below = int((scores < 0).sum())
-    are = "head is" if below == 1 else "heads are"
-    tail = f" {below} {are} below zero." if below else ""
-    return f"{title}, {layers} layers of {heads} heads. Highest: {best}.{tail}"
+    tail = f" {counted(below, 'head')} {'is' if below == 1 else 'are'} below zero." if below else ""
+    layers, heads = scores.shape
+    size = f"{counted(layers, 'layer')} of {counted(heads, 'head')}"
+    return f"{title}, {size}. Highest: {told}.{tail}"
 
 
-def plot_head_grid(
-    maps: Iterable[Float[Tensor, "h T T"]], ax: Axes | None = None, *, blocks: int = 8
-) -> Axes:
+def plot_head_grid(maps: Iterable[Float[Tensor, "h T T"]], ax: Axes | None = None) -> Axes:
     """A small map of the attention of every head: queries down, keys across.
 
-    Each map is cut into `blocks` × `blocks`; a block shows how much of their attention its queries
-    give to its keys. So a pattern of a long text fits into a stamp.
+    Of a long text, neighbouring tokens are taken together: the map shows which share of its
+    attention each block of queries gives to each block of keys.
 
     Args:
-        maps: Attention weights of each layer.
-        ax: Where to draw; by default on new axes of pyplot.
-        blocks: Blocks to a side; at most T.
+        maps: Attention weights of each layer, for one text.
+        ax: Where to draw; by default on new axes of pyplot. The maps are square: a canvas should be
+            about as much higher than wide as there are more layers than heads.
 
     Raises:
-        ValueError: no layers, layers of different sizes, or fewer tokens than blocks.
+        ValueError: no layers, layers of different sizes, or weights outside 0 … 1.
     """
-    small = [_in_blocks(layer, blocks) for layer in maps]
-    if not small or len({layer.shape for layer in small}) > 1:
-        raise ValueError(
-            f"maps are of {len(small)} layers with {sorted({len(s) for s in small})} heads; give "
-            "at least one layer, and the same number of heads in each"
-        )
-    layers, heads = len(small), len(small[0])
-    ax = axes_for(ax, width=min(9.0, 1 + 0.45 * heads), height=1 + 0.4 * layers)
-    side = 0.88 / blocks
-    rectangles: dict[float, list[Path]] = {level: [] for level in _LEVELS}
-    for layer, stack in enumerate(small):
-        for head, block_map in enumerate(stack.tolist()):
-            left, top = head - 0.44, layer - 0.44
-            for row, values in enumerate(block_map):
-                for column, value in enumerate(values):
-                    level = max((x for x in _LEVELS if value >= x), default=None)
-                    if level is not None:
-                        x, y = left + column * side, top + row * side
-                        rectangles[level].append(_rectangle(x, y, side))
-    for level, paths in rectangles.items():
-        _add(ax, paths, HEAT, alpha=min(1.0, level + 0.25))
-    frames = [_square(head, layer, 0.88) for layer in range(layers) for head in range(heads)]
-    _add(ax, frames, "none", edge=INK, alpha=0.3)
+    weights = _stacked(maps)
+    layers, heads = weights.shape[:2]
+    ax = axes_for(ax, width=1 + 0.4 * heads, height=1 + 0.4 * layers)
+    stamps(ax, weights)
     _grid_axes(ax, layers, heads)
     return ax
 
 
-def _in_blocks(weights: Tensor, blocks: int) -> Tensor:
-    """Mean over the queries of a block of the attention that they give to the keys of another."""
-    _check_grid("weights", weights, 3)
-    tokens = weights.shape[-1]
-    if not 1 <= blocks <= tokens:
-        raise ValueError(f"blocks={blocks} must be from 1 to the number of tokens, {tokens}")
-    pooled: Tensor = functional.adaptive_avg_pool2d(weights.float(), blocks)
-    return pooled * (tokens / blocks)
+def describe_head_grid(maps: Iterable[Float[Tensor, "h T T"]]) -> str:
+    """Say which head looks most at each of four places: first token, before, itself, after.
+
+    Raises:
+        ValueError: as for `plot_head_grid`, or a text of a single token.
+
+    >>> looks_left = torch.eye(3).roll(-1, 1)[None]
+    >>> print(describe_head_grid([looks_left, torch.eye(3)[None]]))
+    Attention in 2 layers of 1 head, over 3 tokens. Most of it, on average: on the first token 0.0 with 0.5, on the token before 0.0 with 1 and on the token itself 1.0 with 1.
+    """  # noqa: E501
+    weights = _stacked(maps)
+    layers, heads, tokens, _ = weights.shape
+    names = head_names(layers, heads)
+    told = []
+    for place, shares in places(weights).items():
+        best = int(shares.argmax())
+        if shares.flatten()[best] > 0:  # causal heads never look at the token after
+            told.append(f"on {place} {names[best]} with {number(shares.flatten()[best].item())}")
+    size = f"{counted(layers, 'layer')} of {counted(heads, 'head')}"
+    return f"Attention in {size}, over {tokens} tokens. Most of it, on average: {listed(told)}."
 
 
-def _check_grid(name: str, tensor: Tensor, axes: int) -> None:
-    if tensor.ndim != axes or tensor.numel() == 0:
-        expected = "[layers, h]" if axes == 2 else "[h, T, T]"
+def _check_scores(scores: Float[Tensor, "layers h"]) -> None:
+    if scores.ndim != 2 or scores.numel() == 0:
         raise ValueError(
-            f"{name} have shape {list(tensor.shape)}; they must be {expected}, and not empty"
+            f"scores have shape {list(scores.shape)}; they must be [layers, h], and not empty"
         )
+    if scores.isnan().all():
+        raise ValueError("all scores are NaN; there is nothing to draw")
+
+
+def _stacked(maps: Iterable[Float[Tensor, "h T T"]]) -> Float[Tensor, "layers h T T"]:
+    layers = list(maps)
+    shapes = sorted({tuple(layer.shape) for layer in layers})
+    if len(shapes) != 1:
+        raise ValueError(
+            f"maps are of {len(layers)} layers with shapes {shapes}; give at least one layer, all "
+            "of the same [h, T, T]"
+        )
+    weights = torch.stack(layers)
+    check_shares("weights", weights, ("layers", "h", "T", "T"))
+    return weights
 
 
 def _square(x: float, y: float, side: float) -> Path:
@@ -160,9 +171,9 @@ def _grid_axes(ax: Axes, layers: int, heads: int) -> None:
     ax.set_xlim(-0.6, heads - 0.4)
     ax.set_ylim(layers - 0.4, -0.6)
     ax.set_aspect("equal")
-    ax.set_xticks(range(heads))
-    ax.set_yticks(range(layers))
-    ax.tick_params(length=0, labelsize=8)
+    name_ticks(ax.xaxis, [str(head) for head in range(heads)])
+    name_ticks(ax.yaxis, [str(layer) for layer in range(layers)], most=_MOST_ROWS)
+    ax.tick_params(length=0)
     ax.set_xlabel("head")
     ax.set_ylabel("layer")
     for spine in ax.spines.values():

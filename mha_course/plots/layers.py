@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mha_course.plots.canvas import BLUE, INK, ORANGE, SERIES, axes_for
+from mha_course.plots.words import counted, head_names, listed, number
 
-_HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
+_HATCHES = ("", "////")  # of each colour: so many labels can be told apart
 
 
 def plot_profile(
@@ -31,15 +32,8 @@ def plot_profile(
     Raises:
         ValueError: no values, or a baseline for another number of layers.
     """
-    if values.ndim != 2 or values.numel() == 0:
-        raise ValueError(
-            f"values have shape {list(values.shape)}; they must be [layers, h], and not empty"
-        )
+    _check_values(values, baseline)
     layers = list(range(len(values)))
-    if baseline is not None and len(baseline) != len(layers):
-        raise ValueError(
-            f"baseline has {len(baseline)} numbers, and there are {len(layers)} layers"
-        )
     ax = axes_for(ax)
     for head in values.T.tolist():
         ax.plot(layers, head, "o", color=BLUE, alpha=0.35, markersize=3.5, linewidth=0)
@@ -53,19 +47,35 @@ def plot_profile(
     return ax
 
 
-def describe_profile(values: Float[Tensor, "layers h"], *, label: str) -> str:
-    """Say where the means of the layers start, end, and are largest.
+def describe_profile(
+    values: Float[Tensor, "layers h"], *, label: str, baseline: Sequence[float] | None = None
+) -> str:
+    """Say how the mean changes over the layers, and which heads lie furthest apart.
+
+    Raises:
+        ValueError: as for `plot_profile`.
 
     >>> import torch
-    >>> describe_profile(torch.tensor([[1.0, 3.0], [5.0, 7.0], [0.0, 2.0]]), label="Distance")
-    'Distance by layer. Mean over heads: 2.00 at layer 0, 1.00 at layer 2; most at layer 1, 6.00.'
-    """
+    >>> values = torch.tensor([[1.0, 3.0], [5.0, 7.0], [0.0, 2.0]])
+    >>> print(describe_profile(values, label="Distance", baseline=[4, 4, 4]))
+    Distance by layer. Mean over heads: 2 in layer 0, 1 in layer 2; most in layer 1, 6. The lowest head is 2.0 with 0, the highest 1.1 with 7. Above even attention: 2 heads of 6.
+    """  # noqa: E501
+    _check_values(values, baseline)
     means = values.mean(1)
-    top = int(means.argmax())
-    return (
-        f"{label} by layer. Mean over heads: {means[0]:.2f} at layer 0, {means[-1]:.2f} at layer "
-        f"{len(means) - 1}; most at layer {top}, {means[top]:.2f}."
+    first, last, top = 0, len(means) - 1, int(means.argmax())
+    names = head_names(*values.shape)
+    low, high = int(values.argmin()), int(values.argmax())
+    text = (
+        f"{label} by layer. Mean over heads: {number(means[first].item())} in layer {first}, "
+        f"{number(means[last].item())} in layer {last}; most in layer {top}, "
+        f"{number(means[top].item())}. The lowest head is {names[low]} with "
+        f"{number(values.min().item())}, the highest {names[high]} with "
+        f"{number(values.max().item())}."
     )
+    if baseline is not None:
+        above = int((values > values.new_tensor(baseline)[:, None]).sum())
+        text += f" Above even attention: {counted(above, 'head')} of {values.numel()}."
+    return text
 
 
 def plot_mix(
@@ -73,23 +83,20 @@ def plot_mix(
 ) -> Axes:
     """How many heads of each layer have which pattern; the bar of the last label stays empty.
 
+    A label has its colour whether or not the others occur: pictures of two models agree.
+
     Args:
         counts: Heads with each label, from `mha_course.heads.layers.pattern_mix`.
         labels: Names of the columns.
         ax: Where to draw; by default on new axes of pyplot.
 
     Raises:
-        ValueError: no counts, or labels that do not fit.
+        ValueError: no counts, labels that do not fit, or more labels than can be told apart.
     """
-    if counts.numel() == 0 or counts.shape[1:] != (len(labels),):
-        raise ValueError(
-            f"counts have shape {list(counts.shape)}; with {len(labels)} labels they must be "
-            f"[layers, {len(labels)}], and not empty"
-        )
+    _check_counts(counts, labels)
     ax = axes_for(ax, height=3.4)
     layers = range(len(counts))
     bottom = [0] * len(counts)
-    drawn = 0
     for column, name in enumerate(labels):
         heights = counts[:, column].tolist()
         if not any(heights):
@@ -101,13 +108,12 @@ def plot_mix(
             bottom=bottom,
             width=0.8,
             label=name,
-            facecolor="none" if last else SERIES[drawn % len(SERIES)],
+            facecolor="none" if last else SERIES[column // len(_HATCHES)],
             edgecolor=INK,
             linewidth=0.6,
-            hatch="" if last else _HATCHES[drawn // len(SERIES) % len(_HATCHES)],
+            hatch="" if last else _HATCHES[column % len(_HATCHES)],
         )
         bottom = [a + b for a, b in zip(bottom, heights, strict=True)]
-        drawn += 1
     ax.set_xlabel("layer")
     ax.set_ylabel("heads")
     ax.locator_params(axis="x", integer=True)
@@ -118,13 +124,52 @@ def plot_mix(
 def describe_mix(counts: Int[Tensor, "layers labels"], labels: Sequence[str]) -> str:
     """Say how many heads have each pattern, and in which layer it is most frequent.
 
+    Raises:
+        ValueError: as for `plot_mix`.
+
     >>> import torch
-    >>> describe_mix(torch.tensor([[2, 0], [1, 1]]), ["local", "none"])
-    'Heads by pattern: local 3, most in layer 0; none 1, most in layer 1.'
-    """
-    told = [
-        f"{name} {int(column.sum())}, most in layer {int(column.argmax())}"
-        for name, column in zip(labels, counts.T, strict=True)
-        if column.any()
-    ]
-    return f"Heads by pattern: {'; '.join(told)}."
+    >>> print(describe_mix(torch.tensor([[2, 0], [1, 1]]), ["local", "none"]))
+    Heads by pattern, in 2 layers, and the layer with most of each: local 3 (2 in layer 0) and none 1 (1 in layer 1).
+    """  # noqa: E501
+    _check_counts(counts, labels)
+    told = []
+    for name, column in zip(labels, counts.T, strict=True):
+        if total := int(column.sum()):
+            most = int(column.argmax())
+            told.append(f"{name} {total} ({int(column[most])} in layer {most})")
+    return (
+        f"Heads by pattern, in {counted(len(counts), 'layer')}, and the layer with most of each: "
+        f"{listed(told)}."
+    )
+
+
+def _check_values(values: Float[Tensor, "layers h"], baseline: Sequence[float] | None) -> None:
+    if values.ndim != 2 or values.numel() == 0:
+        raise ValueError(
+            f"values have shape {list(values.shape)}; they must be [layers, h], and not empty"
+        )
+    if not values.isfinite().all():
+        raise ValueError("values hold NaN or infinity; every head needs a number")
+    if baseline is not None and len(baseline) != len(values):
+        raise ValueError(
+            f"baseline has {len(baseline)} numbers, and there are {len(values)} layers; give one "
+            "for each"
+        )
+
+
+def _check_counts(counts: Int[Tensor, "layers labels"], labels: Sequence[str]) -> None:
+    if counts.numel() == 0 or counts.shape[1:] != (len(labels),):
+        raise ValueError(
+            f"counts have shape {list(counts.shape)}; with {len(labels)} labels they must be "
+            f"[layers, {len(labels)}], and not empty"
+        )
+    if counts.min() < 0 or not counts.any():
+        raise ValueError(
+            f"counts go from {int(counts.min())} to {int(counts.max())}; they count heads: none "
+            "below 0, and not all 0"
+        )
+    most = len(SERIES) * len(_HATCHES) + 1
+    if len(labels) > most:
+        raise ValueError(
+            f"there are {len(labels)} labels; {most} can be told apart: put rare ones together"
+        )

@@ -6,14 +6,9 @@ import pytest
 import torch
 
 from mha_course import MODEL_SHAPES, attention_parameters, attention_weights, split_heads
-from mha_course.heads import AttentionMaps, TextModel, load
+from mha_course.heads import AttentionMaps, TextModel
 
 TEXT = "Apple released a new phone because it is tasty"
-
-
-@pytest.fixture(scope="module")
-def minilm() -> TextModel:
-    return load("minilm")
 
 
 @pytest.fixture(scope="module")

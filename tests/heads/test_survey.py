@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -291,7 +292,10 @@ def test_interrupted_command_keeps_what_was_done_and_goes_on(folder: Path, tmp_p
     command = [sys.executable, "-m", "mha_course.cli", *arguments(folder, report)]
     # many short steps, so that the signal comes between the first and the last
     command += ["--chunks", "28"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}  # see one_thread
+    running = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
+    )
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("leave one out 2.pt")):
         assert time.monotonic() < deadline, "no step was finished in two minutes"
@@ -306,7 +310,9 @@ def test_interrupted_command_keeps_what_was_done_and_goes_on(folder: Path, tmp_p
 
     kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
     assert "leave one out 2.pt" in kept
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=env
+    )
     assert done.returncode == 0, done.stderr
     assert report.exists()
     assert not list(tmp_path.rglob("*.pt"))
