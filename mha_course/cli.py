@@ -141,8 +141,7 @@ class Bars:
         if kind != self._kind:
             self.__exit__()
             self._kind, self._bar = kind, tqdm(total=total, desc=kind, leave=False)
-        self._bar.n = done
-        self._bar.refresh()
+        self._bar.update(done - self._bar.n)
 
 
 def _read(path: Path | None) -> tuple[str, str]:

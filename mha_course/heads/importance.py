@@ -219,6 +219,8 @@ def rank_agreement(
 ) -> Float[Tensor, "rankings rankings"]:
     """Spearman's correlation between all pairs of rankings: 1 same order, −1 reverse, 0 unrelated.
 
+    It is NaN with a ranking in which all heads are equal: that is no order.
+
     Raises:
         ValueError: fewer than 2 rankings, or rankings of different heads.
     """

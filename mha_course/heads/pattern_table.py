@@ -70,14 +70,14 @@ def pattern_table(
     delimiters = _delimiters(model)
     per_text, profiles = [], []
     for ids in texts:
+        if progress is not None:
+            progress(len(profiles), len(texts))
         targets = find_targets(
             ids, is_causal=model.is_causal, delimiters=delimiters, counts=counts[ids]
         )
         scored, profiled = _score(model, ids, targets)
         per_text.append(scored)
         profiles.append(profiled)
-        if progress is not None:
-            progress(len(profiles), len(texts))
     scores = [add_up(layer) for layer in zip(*per_text, strict=True)]
     for layer, found in zip(scores, _induction(model, seed), strict=True):
         layer["induction"] = found

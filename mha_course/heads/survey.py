@@ -35,7 +35,7 @@ from mha_course.heads.tasks import TextBatch
 from mha_course.heads.text_model import TextModel
 
 Progress = Callable[[str, int, int], None]
-"""Told the kind of step, how many of it are done, and how many there are."""
+"""Told, before each step, its kind, how many of them are done, and how many there are."""
 
 _PASSAGES = 8  # in a batch of a model that tells them apart
 COMPARED_TEXTS = 4  # for similarity: from text to text it changes little
@@ -144,10 +144,10 @@ def worth(
     def each(kind: str, parts: list[TextBatch], measure: Callable[[TextBatch], Tensor]) -> Tensor:
         results = []
         for i, batch in enumerate(parts):
+            if progress is not None:
+                progress(kind, i, len(parts))
             compute = partial(measure, batch)
             results.append(compute() if steps is None else steps.get(f"{kind} {i}", compute))
-            if progress is not None:
-                progress(kind, i + 1, len(parts))
         return torch.cat(results, dim=-1)
 
     changes = each("leave one out", finding, lambda b: leave_one_out([b]))

@@ -59,7 +59,9 @@ class TextModel:
     @property
     def max_tokens(self) -> int:
         """Longest text that the model takes, in tokens."""
-        return int(self.model.config.max_position_embeddings)
+        # RoBERTa has two positions more than it has room for tokens; its tokeniser knows
+        limits = (self.model.config.max_position_embeddings, self.tokenizer.model_max_length)
+        return int(min(limits))
 
     def encode(self, text: str) -> Int[Tensor, "1 T"]:
         """Turn one text into token ids, with the special tokens of the model.

@@ -206,6 +206,16 @@ def test_texts_that_are_too_short_are_refused() -> None:
         small_model("bert").chunks(some_text(15), 513)
 
 
+def test_the_shorter_limit_counts() -> None:
+    model = small_model("bert")
+    assert model.max_tokens == 512
+    model.tokenizer.model_max_length = 30
+    with pytest.raises(ValueError, match="text has 42 tokens, and bert takes 30; shorten it"):
+        model.encode(some_text(40))
+    with pytest.raises(ValueError, match="be at most 30"):
+        model.chunks(some_text(100), 31)
+
+
 def test_a_passage_alone_cannot_be_told_from_others() -> None:
     with pytest.raises(ValueError, match="give at least 2 in a batch"):
         text_batches(small_model("bert"), some_text(100), size=T, texts=1)
