@@ -68,7 +68,8 @@ def pattern_table(
         raise ValueError("there are no texts; give at least one")
     counts = torch.cat(list(texts)).bincount()
     delimiters = _delimiters(model)
-    per_text, profiles = [], []
+    per_text: list[list[dict[Pattern, Tally]]] = []
+    profiles: list[list[LayerProfile]] = []
     for ids in texts:
         if progress is not None:
             progress(len(profiles), len(texts))

@@ -180,6 +180,31 @@ def test_gates_have_the_gradient_that_finite_differences_show(family: str, ids: 
     assert torch.autograd.gradcheck(loss, at.requires_grad_(), eps=1e-3, atol=2e-4, rtol=1e-2)
 
 
+def test_gates_hold_while_text_is_generated_with_a_cache() -> None:
+    torch.manual_seed(3)
+    model = transformers.AutoModelForCausalLM.from_config(CONFIGS["mistral"]()).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    heads = ModelHeads(model)
+    start = torch.tensor([[5, 9, 20]])
+    options = {"max_new_tokens": 12, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
+    untouched = model.generate(start, **options)
+    steps: list[LayerHeads] = []
+    gates = torch.ones(LAYERS, H)
+    gates[0, 1] = gates[2, 3] = 0
+    with heads.at_work(gates=gates, watch=lambda _, seen: steps.append(seen), weights=True):
+        gated = model.generate(start, **options)
+    for layer, head in ((0, 1), (2, 3)):
+        weight = model.model.layers[layer].self_attn.o_proj.weight.detach().T
+        weight.unflatten(0, (H, -1))[head].zero_()
+    by_hand = model.generate(start, **options)
+    assert gated.tolist() == by_hand.tolist() != untouched.tolist()
+    last = steps[-1].weights
+    assert last is not None
+    assert last.shape[2] == 1  # one query at a time, all keys that the window leaves
+    torch.testing.assert_close(last.sum(-1), torch.ones(1, H, 1))
+
+
 # ------------------------------------------------------------------------------ watching
 
 
