@@ -15,10 +15,11 @@ from playwright.sync_api import Browser
 
 import mha_course
 
+NOT_CORE = ("mha_course._", "mha_course.cli")  # the command line has its --help
 CORE = [
     module.name
     for module in pkgutil.iter_modules(mha_course.__path__, "mha_course.")
-    if not module.ispkg and not module.name.startswith("mha_course._")
+    if not module.ispkg and not module.name.startswith(NOT_CORE)
 ]
 
 
