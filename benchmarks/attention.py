@@ -14,7 +14,6 @@ quartile meets its target is "over" within the noise only.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from benchmarks.report import (
     print_summary,
 )
 from benchmarks.speed import SHAPES, Decoding, Speed, decoding_rows, speed_rows
-from benchmarks.timing import conditions
+from benchmarks.timing import conditions, write_json
 from mha_course import device as default_device
 
 
@@ -73,9 +72,7 @@ def main() -> int:
             "decoding": [row._asdict() for row in decoding],
             "memory": [row._asdict() for row in memory],
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {options.json}")
+        write_json(options.json, found)
     return 130 if interrupted else 0
 
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import multiprocessing
 import random
 import sys
 from collections.abc import Iterator
@@ -32,8 +30,8 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.memory import peak_of_this_process
-from benchmarks.timing import Call, alternate, conditions, quartiles, ratios
+from benchmarks.memory import in_own_process, peak_of_this_process
+from benchmarks.timing import Call, alternate, conditions, quartiles, ratios, write_json
 from mha_course.heads import TextModel, load
 from mha_course.heads.pattern_table import pattern_table
 from mha_course.heads.reuse import blocks
@@ -173,14 +171,7 @@ def _floor(model: TextModel, batch: TextBatch) -> float:
 
 def peak_memory(name: str) -> int:
     """Peak of a fresh process that loads the model and finds the patterns over a long text."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_find_patterns, args=(theirs, name))
-    process.start()
-    theirs.close()
-    found: int = ours.recv()
-    process.join()
-    return found
+    return in_own_process(_find_patterns, name)
 
 
 def _find_patterns(answer: Connection, name: str) -> None:
@@ -213,12 +204,12 @@ def main() -> int:
     print("\nleave-one-out over all heads, beside as many full forward passes")
     print("model     texts, tokens   ours, s   naive, s  ratio  floor  difference of losses")
     for model in models:
-        found = leave_one_out_row(model)
-        left_out.append(found)
+        whole = leave_one_out_row(model)
+        left_out.append(whole)
         print(
-            f"{found.model:9} {found.shape!s:14} {found.ours:8.1f} {found.naive:10.1f}  "
-            f"{found.ratio:5.2f}  {found.floor:5.2f}  {found.difference:.1e} "
-            f"{_over(found.ratio, LEAVE_ONE_OUT) if found.model == 'smollm2' else ''}",
+            f"{whole.model:9} {whole.shape!s:14} {whole.ours:8.1f} {whole.naive:10.1f}  "
+            f"{whole.ratio:5.2f}  {whole.floor:5.2f}  {whole.difference:.1e} "
+            f"{_over(whole.ratio, LEAVE_ONE_OUT) if whole.model == 'smollm2' else ''}",
             flush=True,
         )
     peak = peak_memory("smollm2")
@@ -233,15 +224,13 @@ def main() -> int:
         "for a score of every word at once."
     )
     if options.json:
-        written = {
+        found = {
             "conditions": now,
             "gated": [row._asdict() for row in gated],
             "leave_one_out": [row._asdict() for row in left_out],
             "peak_bytes": peak,
         }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {options.json}")
+        write_json(options.json, found)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -34,15 +35,18 @@ class Memory(NamedTuple):
 
 def peak_memory(name: str, device: torch.device, dtype: torch.dtype) -> Memory:
     """Measure in fresh processes: the peak of a process never falls again."""
-    forward, training = (_in_own_process(name, device, dtype, mode) for mode in (False, True))
+    forward, training = (
+        in_own_process(_measure, name, device, dtype, mode) for mode in (False, True)
+    )
     scores = score_bytes(HEADS, TIME, bytes_per_number=dtype.itemsize)
     return Memory(name, forward, training, scores)
 
 
-def _in_own_process(name: str, device: torch.device, dtype: torch.dtype, training: bool) -> int:
+def in_own_process(measure: Callable[..., None], *arguments: object) -> int:
+    """Return what `measure(connection, *arguments)` sends from a fresh process."""
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe(duplex=False)
-    process = spawn.Process(target=_measure, args=(theirs, name, device, dtype, training))
+    process = spawn.Process(target=measure, args=(theirs, *arguments))
     process.start()
     theirs.close()
     found: int = ours.recv()

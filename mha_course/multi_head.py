@@ -166,28 +166,45 @@ class MultiHeadAttention(HasForm):
 
         Arguments and errors are those of `forward`.
         """
-        key = query if key is None else key
-        value = key if value is None else value
-        _checks.inputs(query, key, value, self.shape, self.w_q.weight)
-
-        # masks are checked before anything is added to the cache
-        if cache is not None:
-            _checks.instance("cache", cache, KVCache)
-        num_keys = key.shape[1] + (0 if cache is None else cache.num_tokens)
-        scores_shape = (query.shape[0], self.shape.num_heads, query.shape[1], num_keys)
-        if attn_mask is not None:
-            attn_mask = per_head(attn_mask, scores_shape, query.device)
-        if key_lengths is not None:
-            _checks.key_lengths(key_lengths, scores_shape, query.device)
-            attn_mask = both(attn_mask, padding_mask(key_lengths, num_keys))
-
-        q = split_heads(self.w_q(query), self.shape.num_heads)  # [B, h, T_q, d_head]
+        num_heads = self.shape.num_heads
+        key, value, attn_mask = self._checked(
+            query, key, value, attn_mask, key_lengths, cache, num_heads
+        )
+        q = split_heads(self.w_q(query), num_heads)  # [B, h, T_q, d_head]
         k = split_heads(self.w_k(key), self.shape.num_kv_heads)  # [B, g, T_new, d_head]
         v = split_heads(self.w_v(value), self.shape.num_kv_heads)  # [B, g, T_new, d_v]
         if cache is not None:
             k, v = cache.append(k, v)  # [B, g, T_k, …]
         dropout = self.dropout if self.training else 0.0
         return FORMS[self.form](q, k, v, attn_mask=attn_mask, is_causal=is_causal, dropout=dropout)
+
+    def _checked(
+        self,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        attn_mask: Tensor | None,
+        key_lengths: Tensor | None,
+        cache: KVCache | None,
+        num_heads: int,
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return key, value and one mask for all; refuse what does not fit.
+
+        All of it comes before anything is added to the cache.
+        """
+        key = query if key is None else key
+        value = key if value is None else value
+        _checks.inputs(query, key, value, self.shape, self.w_q.weight)
+        if cache is not None:
+            _checks.instance("cache", cache, KVCache)
+        num_keys = key.shape[1] + (0 if cache is None else cache.num_tokens)
+        scores_shape = (query.shape[0], num_heads, query.shape[1], num_keys)
+        if attn_mask is not None:
+            attn_mask = per_head(attn_mask, scores_shape, query.device)
+        if key_lengths is not None:
+            _checks.key_lengths(key_lengths, scores_shape, query.device)
+            attn_mask = both(attn_mask, padding_mask(key_lengths, num_keys))
+        return key, value, attn_mask
 
     def combine(
         self,

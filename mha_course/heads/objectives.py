@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from mha_course.heads.streamed_loss import before_head, plain_head, token_losses
+from mha_course.heads.streamed_loss import before_head, token_losses
 from mha_course.heads.text_model import TextModel
 
 _EVERY = 7  # of the tokens, one in 7 is masked: near the 15 % of BERT's training
@@ -55,7 +55,7 @@ def objective(model: TextModel, ids: Int[Tensor, "texts T"]) -> Objective:
     if model.embeds_passages:
         return _find_other_half(model, ids)
     if model.is_causal:
-        return _predict(model, ids, "nats per token", ids, slice(0, -1), ids[:, 1:])
+        return _predict(model, "nats per token", ids, slice(0, -1), ids[:, 1:])
     return _fill_in(model, ids)
 
 
@@ -68,18 +68,17 @@ def _fill_in(model: TextModel, ids: Tensor) -> Objective:
     hidden = ordinary[_EVERY // 2 :: _EVERY]
     inputs = ids.clone()
     inputs[:, hidden] = mask
-    return _predict(model, inputs, "nats per masked token", inputs, hidden, ids[:, hidden])
+    return _predict(model, "nats per masked token", inputs, hidden, ids[:, hidden])
 
 
 def _predict(
     model: TextModel,
-    probe: Tensor,
     unit: str,
     inputs: Tensor,
     positions: slice | Tensor,
     labels: Tensor,
 ) -> Objective:
-    head = plain_head(model.model, probe)
+    head = model.plain_head
 
     def losses(answer: Answer, times: int) -> Tensor:
         wanted = labels.repeat(times, 1)

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from mha_course import _checks
 from mha_course.cache import KVCache
 from mha_course.forms import Heads
-from mha_course.masks import per_head
 from mha_course.multi_head import MultiHeadAttention
 
 
@@ -144,21 +143,10 @@ class EmptiedAttention(PrunedAttention):
         attn_mask: Tensor | None = None,
         key_lengths: Tensor | None = None,
         cache: KVCache | None = None,
-        **_: Any,
+        **__: Any,
     ) -> Heads:
         """Return what no head computes: z of shape `[B, 0, T_q, d_v]`, and weights of none."""
-        key = query if key is None else key
-        value = key if value is None else value
-        _checks.inputs(query, key, value, self.shape, self.w_q.weight)
-        if cache is not None:
-            _checks.instance("cache", cache, KVCache)
-        num_keys = key.shape[1] + (0 if cache is None else cache.num_tokens)
-        scores_shape = (query.shape[0], 0, query.shape[1], num_keys)
-        if attn_mask is not None:
-            per_head(attn_mask, scores_shape, query.device)
-        if key_lengths is not None:
-            _checks.key_lengths(key_lengths, scores_shape, query.device)
-
+        key, value, _ = self._checked(query, key, value, attn_mask, key_lengths, cache, 0)
         q = _no_heads(self.w_q(query), self.shape.d_head)
         k = _no_heads(self.w_k(key), self.shape.d_head)
         v = _no_heads(self.w_v(value), self.shape.d_v)

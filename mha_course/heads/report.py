@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -13,9 +13,8 @@ from mha_course.heads.importance import bootstrap
 from mha_course.heads.pattern_table import PatternTable
 from mha_course.heads.patterns import LABELS, Label
 from mha_course.heads.survey import Alike, Settings, Worth
-
-if TYPE_CHECKING:
-    from mha_course.plots import Figure
+from mha_course.plots.canvas import STYLE_BY_SCHEME, Figure
+from mha_course.plots.words import head_names
 
 _SHOWN = 10  # heads in a list
 
@@ -69,15 +68,6 @@ class Section(NamedTuple):
     figure: Figure
 
 
-def head_name(index: int, num_heads: int) -> str:
-    """Layer and head, both from 0, of the head at `index` in [layers · h].
-
-    >>> head_name(13, num_heads=12)
-    '1.1'
-    """
-    return f"{index // num_heads}.{index % num_heads}"
-
-
 def best_heads(patterns: PatternTable) -> list[Best]:
     """The best head for every pattern that had a query in the texts."""
     found = []
@@ -89,7 +79,7 @@ def best_heads(patterns: PatternTable) -> list[Best]:
         found.append(
             Best(
                 name,
-                head_name(best, scores.shape[1]),
+                head_names(*scores.shape)[best],
                 scores.flatten()[best].item(),
                 tally.uniform,
                 tally.fixed_offset,
@@ -99,13 +89,15 @@ def best_heads(patterns: PatternTable) -> list[Best]:
     return found
 
 
-def changes(worth: Worth, patterns: PatternTable, *, most: bool) -> list[Change]:
+def changes(
+    worth: Worth, patterns: PatternTable, *, most: bool, shown: int = _SHOWN
+) -> list[Change]:
     """Heads whose removal costs most on held-out text, or those that are better gone.
 
     The most important ones are chosen by the texts that find, and shown on the held-out texts;
     suspected harmful heads likewise.
     """
-    num_heads = worth.changes.shape[1]
+    names = head_names(*worth.changes.shape[:2])
     order = worth.changes.mean(-1).flatten().argsort(descending=most).tolist()
     if not most:
         order = [i for i in order if worth.negative.suspects.flatten()[i]]
@@ -113,11 +105,11 @@ def changes(worth: Worth, patterns: PatternTable, *, most: bool) -> list[Change]
     labels = [label for layer in patterns.labels for label in layer]
     return [
         Change(
-            head_name(i, num_heads),
+            names[i],
             labels[i],
             *(bound.flatten()[i].item() for bound in interval),
         )
-        for i in order[:_SHOWN]
+        for i in order[:shown]
     ]
 
 
@@ -174,8 +166,6 @@ def html_page(survey: Survey, sections: Sequence[Section]) -> str:
     import jinja2
     import transformers
 
-    from mha_course.plots.canvas import STYLE_BY_SCHEME
-
     page = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string(files("mha_course.heads").joinpath("report.html.j2").read_text("utf-8"))
@@ -206,11 +196,11 @@ def _curve_rows(worth: Worth) -> list[tuple[str, list[float]]]:
 
 def _clusters(alike: Alike, patterns: PatternTable) -> list[list[str]]:
     """Clusters of two heads or more, the largest first, as names."""
-    num_heads = len(patterns.labels[0])
+    names = head_names(len(patterns.labels), len(patterns.labels[0]))
     members: dict[int, list[str]] = {}
     for index, label in enumerate(alike.clusters.labels.tolist()):
-        members.setdefault(label, []).append(head_name(index, num_heads))
-    return sorted((names for names in members.values() if len(names) > 1), key=len, reverse=True)
+        members.setdefault(label, []).append(names[index])
+    return sorted((group for group in members.values() if len(group) > 1), key=len, reverse=True)
 
 
 def _change_line(change: Change) -> str:

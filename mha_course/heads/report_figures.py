@@ -8,7 +8,7 @@ from torch import Tensor
 from mha_course.heads.importance import bootstrap
 from mha_course.heads.layers import pattern_mix
 from mha_course.heads.patterns import LABELS
-from mha_course.heads.report import Section, Survey, head_name
+from mha_course.heads.report import Section, Survey, changes
 from mha_course.plots import (
     canvas,
     describe_changes,
@@ -26,6 +26,7 @@ from mha_course.plots import (
     plot_scores,
     plot_similarity,
 )
+from mha_course.plots.words import head_names
 
 _SHOWN = 20  # heads with intervals
 
@@ -59,10 +60,9 @@ def _all_heads(survey: Survey) -> Section:
 
 def _costliest(survey: Survey) -> Section:
     worth = survey.worth
-    num_heads = worth.changes.shape[1]
-    order = worth.changes.mean(-1).flatten().argsort(descending=True)[:_SHOWN]
-    mean, low, high = (bound.flatten()[order] for bound in bootstrap(worth.held_out))
-    heads = [head_name(i, num_heads) for i in order.tolist()]
+    shown = changes(worth, survey.patterns, most=True, shown=_SHOWN)
+    heads = [change.head for change in shown]
+    mean, low, high = torch.tensor([change[-3:] for change in shown]).T
     with canvas(height=1 + 0.22 * len(heads)) as figure:
         plot_changes(heads, mean, low, high, figure.axes, unit=worth.unit)
     figure.describe(describe_changes(heads, mean, low, high, unit=worth.unit))
@@ -106,7 +106,7 @@ def _layers(survey: Survey) -> list[Section]:
 
 
 def _scores(survey: Survey) -> list[Section]:
-    changes = survey.worth.held_out.mean(-1)
+    change = survey.worth.held_out.mean(-1)
     induction = torch.stack([layer["induction"].score for layer in survey.patterns.scores]).float()
     found = []
     for title, text, scores, full in (
@@ -119,7 +119,7 @@ def _scores(survey: Survey) -> list[Section]:
         (
             "Change of the loss, head by head",
             "What the removal of one head changes on held-out text. Hollow: the loss falls.",
-            changes,
+            change,
             None,
         ),
     ):
@@ -150,8 +150,7 @@ def _curves(survey: Survey) -> Section:
 def _similarity(survey: Survey) -> Section:
     alike = survey.alike
     similarity = 1 - alike.distance
-    num_heads = len(survey.patterns.labels[0])
-    names = [head_name(i, num_heads) for i in range(alike.num_heads)]
+    names = head_names(len(survey.patterns.labels), len(survey.patterns.labels[0]))
     with canvas(height=5.4) as figure:
         plot_similarity(
             similarity,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from mha_course.heads.gates import Gates, LayerHeads, ModelHeads, Watch
+from mha_course.heads.streamed_loss import plain_head
+
+_PROBE = torch.arange(1, 6)[None]  # ids that every vocabulary has
 
 
 class AttentionMaps(NamedTuple):
@@ -55,6 +59,11 @@ class TextModel:
     def embeds_passages(self) -> bool:
         """Whether the model has no scores for tokens: then it is used to embed passages."""
         return self.model.get_output_embeddings() is None
+
+    @cached_property
+    def plain_head(self) -> nn.Linear | None:
+        """The layer that makes the scores of tokens; see `plain_head` in `streamed_loss`."""
+        return plain_head(self.model, _PROBE)
 
     @property
     def max_tokens(self) -> int:
@@ -159,5 +168,5 @@ class TextModel:
             assert layer.weights is not None  # asked for
             future.append(layer.weights.triu(1).any().item())
 
-        self.look(torch.arange(1, 6)[None], look)
+        self.look(_PROBE, look)
         return not any(future)

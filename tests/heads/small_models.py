@@ -14,7 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from mha_course.heads import TextModel
 
 WORDS = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]", *(f"w{i}" for i in range(45))]
-LAYERS, H, D = 3, 4, 24
+LAYERS, H, G, D = 3, 4, 2, 24
 SIZES: dict[str, Any] = {
     "vocab_size": len(WORDS),
     "hidden_size": D,
@@ -25,10 +25,10 @@ SIZES: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
-_GROUPED = {**SIZES, "num_key_value_heads": 2, "head_dim": 10}
+GROUPED = {**SIZES, "num_key_value_heads": G, "head_dim": 10}
 
 
-def _gpt2() -> Any:
+def gpt2_config() -> Any:
     return transformers.GPT2Config(
         vocab_size=len(WORDS), n_embd=D, n_layer=LAYERS, n_head=H, n_inner=20,
         bos_token_id=1, eos_token_id=2, pad_token_id=0,
@@ -36,13 +36,11 @@ def _gpt2() -> Any:
 
 
 KINDS: dict[str, tuple[Any, Any]] = {
-    "llama": (transformers.AutoModelForCausalLM, lambda: transformers.LlamaConfig(**_GROUPED)),
-    "gpt2": (transformers.AutoModelForCausalLM, _gpt2),
+    "llama": (transformers.AutoModelForCausalLM, lambda: transformers.LlamaConfig(**GROUPED)),
+    "gpt2": (transformers.AutoModelForCausalLM, gpt2_config),
     "gemma2": (  # caps its scores after the last layer
         transformers.AutoModelForCausalLM,
-        lambda: transformers.Gemma2Config(
-            **_GROUPED, sliding_window=5, final_logit_softcapping=0.5
-        ),
+        lambda: transformers.Gemma2Config(**GROUPED, sliding_window=5, final_logit_softcapping=0.5),
     ),
     "masked bert": (transformers.AutoModelForMaskedLM, lambda: transformers.BertConfig(**SIZES)),
     "bert": (transformers.AutoModel, lambda: transformers.BertConfig(**SIZES)),

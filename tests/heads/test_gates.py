@@ -10,39 +10,26 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from small_models import GROUPED, LAYERS, SIZES, D, G, H, gpt2_config
 from torch import Tensor
 
 from mha_course.heads.gates import LayerHeads, ModelHeads
 
-B, T, D, H, G, LAYERS, WINDOW = 2, 9, 24, 4, 2, 3, 5
-_SIZES: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": D,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": H,
-    "intermediate_size": 20,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-    "pad_token_id": 0,
-}
-_GROUPED = {**_SIZES, "num_key_value_heads": G, "head_dim": 10}
-_ENDS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+B, T, WINDOW = 2, 9, 5
 
 CONFIGS: dict[str, Callable[[], Any]] = {
-    "bert": lambda: transformers.BertConfig(**_SIZES),
-    "roberta": lambda: transformers.RobertaConfig(**_SIZES),
+    "bert": lambda: transformers.BertConfig(**SIZES),
+    "roberta": lambda: transformers.RobertaConfig(**SIZES),
     "distilbert": lambda: transformers.DistilBertConfig(
         vocab_size=50, dim=D, n_layers=LAYERS, n_heads=H, hidden_dim=20
     ),
-    "gpt2": lambda: transformers.GPT2Config(
-        vocab_size=50, n_embd=D, n_layer=LAYERS, n_head=H, n_inner=20, **_ENDS
-    ),
-    "llama": lambda: transformers.LlamaConfig(**_GROUPED),
-    "qwen2": lambda: transformers.Qwen2Config(**_SIZES, num_key_value_heads=G),
-    "qwen3": lambda: transformers.Qwen3Config(**_GROUPED),
-    "mistral": lambda: transformers.MistralConfig(**_GROUPED, sliding_window=WINDOW),
-    "gemma2": lambda: transformers.Gemma2Config(**_GROUPED, sliding_window=WINDOW),
-    "gemma3": lambda: transformers.Gemma3TextConfig(**_GROUPED, sliding_window=WINDOW),
+    "gpt2": gpt2_config,
+    "llama": lambda: transformers.LlamaConfig(**GROUPED),
+    "qwen2": lambda: transformers.Qwen2Config(**SIZES, num_key_value_heads=G),
+    "qwen3": lambda: transformers.Qwen3Config(**GROUPED),
+    "mistral": lambda: transformers.MistralConfig(**GROUPED, sliding_window=WINDOW),
+    "gemma2": lambda: transformers.Gemma2Config(**GROUPED, sliding_window=WINDOW),
+    "gemma3": lambda: transformers.Gemma3TextConfig(**GROUPED, sliding_window=WINDOW),
 }
 
 # W_O and W_V as each architecture names them, so that what we find is checked against it
@@ -296,7 +283,7 @@ def test_matrices_of_the_heads_are_the_models_parameters(family: str) -> None:
 
 
 def test_values_mixed_with_queries_are_reported() -> None:
-    model = transformers.AutoModel.from_config(transformers.GPTNeoXConfig(**_SIZES))
+    model = transformers.AutoModel.from_config(transformers.GPTNeoXConfig(**SIZES))
     with pytest.raises(ValueError, match="W_V of a head cannot be told apart"):
         ModelHeads(model).value_matrices(0)
 
@@ -316,7 +303,7 @@ def test_a_copy_of_a_model_has_heads_of_its_own(ids: Tensor) -> None:
 
 def test_models_that_cannot_be_looked_into_are_refused_and_left_alone(ids: Tensor) -> None:
     albert = transformers.AutoModel.from_config(
-        transformers.AlbertConfig(**_SIZES, embedding_size=16)
+        transformers.AlbertConfig(**SIZES, embedding_size=16)
     ).eval()
     before = output(albert, ids)
     with pytest.raises(ValueError, match="layers of AlbertModel share one attention module"):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from made_attention import attention, even
 
 from mha_course.heads.layers import LayerProfile, layer_profile, pattern_mix
 from mha_course.heads.patterns import (
@@ -18,7 +18,6 @@ from mha_course.heads.patterns import (
     Tally,
     find_targets,
     pattern_scores,
-    visible_keys,
 )
 
 H, T = 4, 11
@@ -26,20 +25,6 @@ QUICK = settings(max_examples=30, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 2**31)
 
 by_causality = pytest.mark.parametrize("is_causal", [False, True], ids=["all", "causal"])
-
-
-def attention(heads: int, length: int, seed: int, is_causal: bool = False) -> Tensor:
-    """Sharp and broad heads."""
-    generator = torch.Generator().manual_seed(seed)
-    scores = torch.randn(heads, length, length, generator=generator, dtype=torch.float64) * 2
-    if is_causal:
-        scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), -torch.inf)
-    return scores.softmax(-1)
-
-
-def even(heads: int, length: int, is_causal: bool) -> Tensor:
-    visible = visible_keys(length, is_causal).double()
-    return (visible / visible.sum(1, keepdim=True)).expand(heads, length, length)
 
 
 def measures(profile: LayerProfile) -> dict[str, Tally]:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_attention import attention, even
 from torch import Tensor
 
 from mha_course.heads import TextModel, load
@@ -35,7 +36,6 @@ from mha_course.heads.patterns import (
     labels,
     pattern_scores,
     repeated_tokens,
-    visible_keys,
 )
 
 H, T = 4, 11
@@ -55,19 +55,6 @@ def seeded(seed: int) -> torch.Generator:
 def tokens(length: int, seed: int, kinds: int = 5) -> Tensor:
     """A text of few kinds of tokens, so that all patterns occur."""
     return torch.randint(0, kinds, (length,), generator=seeded(seed))
-
-
-def attention(heads: int, length: int, seed: int, is_causal: bool = False) -> Tensor:
-    """Sharp and broad heads."""
-    scores = torch.randn(heads, length, length, generator=seeded(seed), dtype=torch.float64) * 2
-    if is_causal:
-        scores = scores.masked_fill(torch.ones(length, length).triu(1).bool(), -torch.inf)
-    return scores.softmax(-1)
-
-
-def even(heads: int, length: int, is_causal: bool) -> Tensor:
-    visible = visible_keys(length, is_causal).double()
-    return (visible / visible.sum(1, keepdim=True)).expand(heads, length, length)
 
 
 def one_key(keys: list[int]) -> Tensor:

@@ -22,11 +22,12 @@ from mha_course.heads.importance import leave_one_out
 from mha_course.heads.layers import layer_profile
 from mha_course.heads.pattern_table import PatternTable, pattern_table
 from mha_course.heads.patterns import add_up, find_targets, pattern_scores
-from mha_course.heads.report import Survey, head_name, html_page, layer_lines, worth_lines
+from mha_course.heads.report import Survey, html_page, layer_lines, worth_lines
 from mha_course.heads.report_figures import sections
 from mha_course.heads.steps import Steps
 from mha_course.heads.survey import Settings, alike, chosen_chunks, identity, worth
 from mha_course.heads.tasks import TextBatch
+from mha_course.plots.words import head_names
 
 TEXT = some_text(600)
 SETTINGS = Settings(size=20, chunks=8)
@@ -174,7 +175,7 @@ def test_lines_tell_the_loss_beside_chance(survey: Survey) -> None:
     assert f"{mean:.3f} {survey.worth.unit}" in lines[0]
     assert f"knowing nothing: {survey.worth.chance:.3f}" in lines[0]
     top = int(survey.worth.changes.mean(-1).argmax())
-    assert lines[3].split()[0] == head_name(top, H)
+    assert lines[3].split()[0] == head_names(LAYERS, H)[top]
 
 
 class _Outline(HTMLParser):
