@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import quantiles as _quantiles
 from timeit import default_timer as timer
+from typing import Any
 
 import torch
+
+from mha_course.experiments.machine import processor
 
 SHORTEST_BLOCK = 0.02  # seconds: a block of calls is timed as one
 
@@ -51,10 +55,7 @@ def conditions(
     where: torch.device, seed: int, rounds: int, dtype: str = "float32"
 ) -> dict[str, str | int]:
     """What a reader needs to judge, or repeat, a measurement."""
-    if where.type == "cuda":
-        name = torch.cuda.get_device_name(where)
-    else:
-        name = _processor() or platform.machine()
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else processor()
     return {
         "date": datetime.now(UTC).date().isoformat(),
         "torch": torch.__version__,
@@ -67,13 +68,11 @@ def conditions(
     }
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
+def write_json(path: Path, found: dict[str, Any]) -> None:
+    """Write every number to a file, and say so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(f"written: {path}")
 
 
 def _time(call: Call, number: int, device: torch.device) -> float:
