@@ -1,8 +1,13 @@
-"""Command line of the course: `mha-course heads MODEL` looks into the heads of a real model."""
+"""Command line of the course.
+
+`mha-course heads MODEL` looks into the heads of a real model; `mha-course experiment NAME` makes a
+result file of the book anew.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -10,13 +15,14 @@ from pathlib import Path
 from typing import Any, Self
 
 DEFAULT_TEXT = "Python's own reference, pydoc_data.topics"
+RESULTS = Path("chapters/data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 2 wrong use, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        return _heads(options)
+        return int(options.carry_out(options))
     except FileNotFoundError as error:
         print(f"mha-course: no file {error.filename}", file=sys.stderr)
         return 2
@@ -37,6 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="mha-course", description="Tools of the course on multi-head attention."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_heads(commands)
+    _add_experiment(commands)
+    return parser
+
+
+def _add_heads(commands: Any) -> None:
     heads = commands.add_parser(
         "heads",
         help="what the heads of a model do, what they are worth, and how alike they are",
@@ -66,7 +78,37 @@ def _parser() -> argparse.ArgumentParser:
     heads.add_argument(
         "--table-only", action="store_true", help="only print the table of patterns: far quicker"
     )
-    return parser
+    heads.set_defaults(carry_out=_heads)
+
+
+def _add_experiment(commands: Any) -> None:
+    parser = commands.add_parser(
+        "experiment",
+        help="measure again what the book reports",
+        description="Carry out an experiment of the book and say what it found. Without a NAME, "
+        "list them. Ctrl-C keeps what was done; the same command goes on from there.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="one or more experiments")
+    parser.add_argument("--all", action="store_true", help="all of them, within two hours")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="small version, in seconds: prints what it found, and writes no file without --folder",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="by default, what each one needs")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help=f"where NAME.json is written; by default {RESULTS}, which the book reads",
+    )
+    parser.add_argument("--force", action="store_true", help="replace a result file that exists")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes that share the work, which changes no result; by default one per core",
+    )
+    parser.set_defaults(carry_out=_experiments)
 
 
 def _heads(options: argparse.Namespace) -> int:
@@ -117,6 +159,47 @@ def _heads(options: argparse.Namespace) -> int:
     report.write_text(html_page(survey, sections(survey)), encoding="utf-8")
     steps.forget()
     print(f"\nwritten: {report}")
+    return 0
+
+
+def _experiments(options: argparse.Namespace) -> int:
+    from mha_course.experiments.catalogue import NAMES, experiment, findings, perform  # heavy
+    from mha_course.experiments.result import write
+
+    names = list(NAMES) if options.all else list(dict.fromkeys(options.names))
+    if not names:
+        for name in NAMES:
+            module = experiment(name)
+            print(f"{name:24}{module.QUESTION} ({', '.join(module.CLAIMS)})")
+        return 0
+    for name in names:
+        experiment(name)  # says so now if there is none, not after hours
+    folder = options.folder or (None if options.quick else RESULTS)
+    if folder == RESULTS and not RESULTS.is_dir():
+        raise ValueError(f"no folder {RESULTS} here: run this in the course's folder, or --folder")
+    files = {name: None if folder is None else folder / f"{name}.json" for name in names}
+    there = [str(file) for file in files.values() if file is not None and file.exists()]
+    if there and not options.force:
+        raise ValueError(
+            f"{', '.join(there)}: exists; --force to replace, or another --folder to keep both"
+        )
+    for name, file in files.items():
+        with Bars() as bars:
+            result = perform(
+                name,
+                quick=options.quick,
+                seeds=options.seeds,
+                steps_in=None if file is None else file.with_suffix(".steps"),
+                workers=options.workers,
+                progress=bars.update,
+            )
+        print(f"{name}: {result.question} ({result.seconds:.0f} s of work)")
+        for key, finding in findings(result).items():
+            print(f"  {'holds' if finding.holds else 'FAILS'}  {key}: {finding.says}")
+        if file is not None:
+            write(result, file)
+            print(f"  written: {file}")
+        print(flush=True)
     return 0
 
 

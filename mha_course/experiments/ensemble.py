@@ -1,4 +1,4 @@
-"""Train the same small model from many seeds at once, and say how sure the result is.
+"""Train the same small model from many seeds at once.
 
 One batched step for all seeds costs little more than a step for one: tiny models spend their
 time in overhead, not in arithmetic.
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from statistics import fmean, stdev
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -104,32 +103,3 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class Interval(NamedTuple):
-    """A mean over seeds with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def mean_interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % t-interval over seeds.
-
-    Raises:
-        ValueError: fewer than two values.
-
-    >>> print(mean_interval([0.4, 0.5, 0.6]))
-    0.500 [0.252, 0.748]
-    """
-    from scipy.stats import t  # heavy, and needed only when results are reported
-
-    if len(values) < 2:
-        raise ValueError(f"an interval needs at least 2 values, got {len(values)}")
-    mean = fmean(values)
-    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    return Interval(mean, mean - half, mean + half)

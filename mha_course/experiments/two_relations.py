@@ -9,7 +9,7 @@ with the same number of parameters.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from mha_course.counting import count_parameters
 from mha_course.experiments.ensemble import Batch, Ensemble
+from mha_course.experiments.intervals import mean_interval
+from mha_course.experiments.result import Data, Finding
+from mha_course.experiments.run import Run
 from mha_course.multi_head import MultiHeadAttention
+
+QUESTION = "Can one head return two things at once, in order?"
+CLAIMS = ("C01", "C07", "C12", "C13")
+SEEDS, QUICK_SEEDS = 20, 3
 
 Content = Literal["bits", "gaussian"]
 Sees = Literal["position", "everything"]
@@ -111,7 +118,7 @@ class Result(NamedTuple):
     """Attention weights, as the mean over fresh inputs."""
 
 
-def run(
+def train(
     setting: Setting,
     *,
     seeds: Sequence[int],
@@ -146,3 +153,71 @@ def run(
         explained=(1 - error / spread).tolist(),
         weights=weights,
     )
+
+
+# ----------------------------------------------------------------------------- the experiment
+
+MODELS = {
+    "1 head": (Setting(1), 400),
+    "2 heads": (Setting(2), 400),
+    "4 heads": (Setting(4), 400),
+    "8 heads": (Setting(8), 400),
+    "1 head, MLP readout": (Setting(1, readout="mlp"), 400),
+    "1 head, MLP readout, Gaussian content": (Setting(1, "gaussian", readout="mlp"), 400),
+    "1 head, all inputs see everything": (Setting(1, sees="everything"), 1500),
+    "2 heads, all inputs see everything": (Setting(2, sees="everything"), 1500),
+}
+"""Setting and steps of training of each model."""
+
+
+def measure(run: Run) -> Data:
+    """Train every model from every seed."""
+    jobs = {name: (*model, run.seeds) for name, model in MODELS.items()}
+    return {"ceiling": CEILING_ONE_HEAD, "models": run.map("models", _one_model, jobs)}
+
+
+def _one_model(setting: Setting, steps: int, seeds: Sequence[int]) -> dict[str, Any]:
+    result = train(setting, seeds=seeds, steps=steps)
+    return {
+        **setting._asdict(),
+        "steps": steps,
+        "parameters in attention": result.parameters_in_attention,
+        "explained": result.explained,
+    }
+
+
+def findings(data: Data) -> dict[str, Finding]:
+    """Say how much of the pair the models explain."""
+    models = data["models"]
+    explained = {name: model["explained"] for name, model in models.items()}
+    intervals = {name: mean_interval(values) for name, values in explained.items()}
+    parameters = {model["parameters in attention"] for model in models.values()}
+    several = explained["2 heads"] + explained["4 heads"]
+    everything = intervals["1 head, all inputs see everything"]
+    with_mlp = intervals["1 head, MLP readout"]
+    two_everything = intervals["2 heads, all inputs see everything"]
+    return {
+        "one-head-explains-half": Finding(
+            max(explained["1 head"]) <= CEILING_ONE_HEAD + 0.01,
+            f"one head explains {intervals['1 head']} of the pair's variance; the bound is ½",
+        ),
+        "two-heads-explain-all": Finding(
+            min(several) > 0.98,
+            f"two heads explain {intervals['2 heads']}, four {intervals['4 heads']}",
+        ),
+        "equal-parameters": Finding(
+            len(parameters) == 1,
+            f"the attention of every model has {' or '.join(map(str, sorted(parameters)))} "
+            "parameters",
+        ),
+        "mlp-not-found": Finding(
+            with_mlp.high < 0.55,
+            f"one head with an MLP after it could do the task with random signs; trained for "
+            f"{models['1 head, MLP readout']['steps']} steps it explains {with_mlp}",
+        ),
+        "positions-in-values-pass-half": Finding(
+            everything.low > CEILING_ONE_HEAD,
+            "one head whose values carry positions too, and whose weights may depend on content, "
+            f"explains {everything}; two such heads {two_everything}",
+        ),
+    }

@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+
+Kept = TypeVar("Kept")
+"""What a step gives: numbers, strings, tensors, and lists, tuples and dicts of them."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of steps done and the number of all steps."""
@@ -30,14 +32,14 @@ class Steps:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "identity.json").write_text(text + "\n", encoding="utf-8")
 
-    def get(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def get(self, name: str, compute: Callable[[], Kept]) -> Kept:
         """Return the result of a step: from its file, or computed now and kept.
 
         A file appears whole or not at all: an interrupted step leaves none.
         """
         path = self.folder / f"{name}.pt"
         if path.exists():
-            kept: Tensor = torch.load(path, weights_only=True)
+            kept: Kept = torch.load(path, weights_only=True)
             return kept
         result = compute()
         half = path.with_suffix(".half")

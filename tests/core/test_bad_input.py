@@ -38,7 +38,8 @@ from mha_course import (
     split_heads,
     to_torch,
 )
-from mha_course.experiments.ensemble import Ensemble, mean_interval
+from mha_course.experiments.ensemble import Ensemble
+from mha_course.experiments.intervals import mean_interval
 from mha_course.forms import FORMS
 from mha_course.heads import AttentionMaps, load, pretrained
 from mha_course.latent import rotate

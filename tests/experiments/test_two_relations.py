@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from mha_course.experiments.ensemble import Ensemble, mean_interval
+from mha_course.experiments.ensemble import Ensemble
+from mha_course.experiments.intervals import mean_interval
 from mha_course.experiments.two_relations import (
     CEILING_ONE_HEAD,
     CONTENT_WIDTH,
@@ -16,15 +17,15 @@ from mha_course.experiments.two_relations import (
     PairReader,
     Setting,
     draw,
-    run,
+    train,
 )
 
 SEEDS = (0, 1, 2)
 
 
 def test_one_head_stays_under_its_ceiling_and_two_heads_do_not() -> None:
-    one = run(Setting(num_heads=1), seeds=SEEDS, steps=150)
-    two = run(Setting(num_heads=2), seeds=SEEDS, steps=150)
+    one = train(Setting(num_heads=1), seeds=SEEDS, steps=150)
+    two = train(Setting(num_heads=2), seeds=SEEDS, steps=150)
 
     assert all(0.4 <= share <= CEILING_ONE_HEAD + 0.02 for share in one.explained)
     assert all(0.95 <= share <= 1 for share in two.explained)
@@ -32,7 +33,7 @@ def test_one_head_stays_under_its_ceiling_and_two_heads_do_not() -> None:
 
 
 def test_two_heads_read_the_previous_and_the_first_token() -> None:
-    result = run(Setting(num_heads=2), seeds=SEEDS, steps=150)
+    result = train(Setting(num_heads=2), seeds=SEEDS, steps=150)
     queries = torch.arange(FIRST_QUERY, NUM_TOKENS)
     for of_one_seed in result.weights:
         previous = of_one_seed[:, queries, queries - 1].mean(-1)  # [h]
@@ -46,16 +47,16 @@ def test_two_heads_read_the_previous_and_the_first_token() -> None:
 @pytest.mark.parametrize("readout", ["linear", "mlp"])
 def test_the_same_seeds_give_the_same_bits(sees: str, readout: str) -> None:
     setting = Setting(2, content="gaussian", sees=sees, readout=readout)
-    first, second = (run(setting, seeds=(3, 5), steps=5) for _ in range(2))
+    first, second = (train(setting, seeds=(3, 5), steps=5) for _ in range(2))
     assert first.explained == second.explained
     assert torch.equal(first.weights, second.weights)
 
 
 def test_a_seed_trained_alone_ends_as_in_an_ensemble() -> None:
     setting = Setting(num_heads=2)
-    together = run(setting, seeds=SEEDS, steps=60)
+    together = train(setting, seeds=SEEDS, steps=60)
     for i, seed in enumerate(SEEDS):
-        alone = run(setting, seeds=[seed], steps=60)
+        alone = train(setting, seeds=[seed], steps=60)
         assert alone.explained == pytest.approx([together.explained[i]], abs=1e-3)
         torch.testing.assert_close(alone.weights[0], together.weights[i], rtol=0, atol=1e-3)
 
