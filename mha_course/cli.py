@@ -1,12 +1,13 @@
 """Command line of the course.
 
 `mha-course heads MODEL` looks into the heads of a real model; `mha-course experiment NAME` makes a
-result file of the book anew.
+result file of the book anew; `mha-course ledger` compares them with the book's verdicts.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,10 @@ RESULTS = Path("chapters/data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return its exit code: 0 done, 2 wrong use, 130 interrupted."""
+    """Run a command; return its exit code.
+
+    0: done; 1: a verdict contradicts its evidence; 2: wrong use; 130: interrupted.
+    """
     options = _parser().parse_args(arguments)
     try:
         return int(options.carry_out(options))
@@ -45,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_heads(commands)
     _add_experiment(commands)
+    _add_ledger(commands)
     return parser
 
 
@@ -109,6 +114,21 @@ def _add_experiment(commands: Any) -> None:
         help="processes that share the work, which changes no result; by default one per core",
     )
     parser.set_defaults(carry_out=_experiments)
+
+
+def _add_ledger(commands: Any) -> None:
+    parser = commands.add_parser(
+        "ledger",
+        help="verdicts of the book on what is said about heads",
+        description=f"Print the verdicts of {RESULTS}/ledger.yml and where they contradict the "
+        "result files; exit code 1 if any does.",
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help=f"make {RESULTS}/ledger.json anew: the ledger with its numbers, for other programs",
+    )
+    parser.set_defaults(carry_out=_ledger)
 
 
 def _heads(options: argparse.Namespace) -> int:
@@ -200,6 +220,24 @@ def _experiments(options: argparse.Namespace) -> int:
             write(result, file)
             print(f"  written: {file}")
         print(flush=True)
+    return 0
+
+
+def _ledger(options: argparse.Namespace) -> int:
+    from mha_course.experiments.ledger import all_findings, problems, read_ledger, resolved  # heavy
+
+    rows, found = read_ledger(RESULTS), all_findings(RESULTS)
+    for row in rows:
+        print(f"{row.id}  {row.verdict:24}{row.claim}")
+    wrong = problems(rows, found)
+    for problem in wrong:
+        print(problem, file=sys.stderr)
+    if wrong:
+        return 1
+    if options.write:
+        text = json.dumps(resolved(rows, RESULTS), indent=1, ensure_ascii=False)
+        (RESULTS / "ledger.json").write_text(text + "\n", encoding="utf-8")
+        print(f"written: {RESULTS / 'ledger.json'}")
     return 0
 
 

@@ -20,6 +20,7 @@ from IPython.display import HTML
 
 from mha_course.experiments.catalogue import NAMES, findings
 from mha_course.experiments.result import Finding, read
+from mha_course.experiments.sources import Source, sources
 
 Kind = Literal["finding", "derivation", "citation"]
 Verdict = Literal["holds", "holds under conditions", "false", "open", "answered"]
@@ -28,6 +29,7 @@ CONFIDENCE = ("high", "medium", "low")
 SIDES = ("for", "against", "about")
 DATA = Path("data")  # where a chapter finds the results: it runs in its own folder
 _KINDS: tuple[Kind, ...] = ("finding", "derivation", "citation")
+_TRUTH = {"true": True, "false": False}
 _FIELDS = {"id", "claim", "verdict", "detail", "confidence", "chapter", "anchor", "evidence"}
 
 
@@ -81,7 +83,8 @@ def read_ledger(data: Path = DATA) -> list[Row]:
     Raises:
         ValueError: a row or its evidence has not the fields that it needs.
     """
-    rows = yaml.safe_load((data / "ledger.yml").read_text(encoding="utf-8"))
+    # all as text: plain YAML would take the verdict `false` for a truth value
+    rows = yaml.load((data / "ledger.yml").read_text(encoding="utf-8"), yaml.BaseLoader)
     return [_row(row) for row in rows]
 
 
@@ -104,7 +107,10 @@ def _evidence(row: str, item: dict[str, Any]) -> Evidence:
     needed = {kind, "side", "holds" if kind == "finding" else "says"}
     if item.keys() != needed or item["side"] not in SIDES:
         raise ValueError(f"{row}: evidence {item} must have {sorted(needed)}, side one of {SIDES}")
-    return Evidence(kind, item[kind], item["side"], item.get("holds"), item.get("says", ""))
+    if kind == "finding" and item["holds"] not in _TRUTH:
+        raise ValueError(f"{row}: holds {item['holds']!r} must be true or false")
+    holds = _TRUTH[item["holds"]] if kind == "finding" else None
+    return Evidence(kind, item[kind], item["side"], holds, item.get("says", ""))
 
 
 @cache
@@ -169,8 +175,9 @@ def _unfit(row: Row) -> list[str]:
     return wrong
 
 
-def resolved(rows: Sequence[Row], found: Mapping[str, Finding]) -> list[dict[str, Any]]:
-    """The ledger as plain data with every number in it, for other programs."""
+def resolved(rows: Sequence[Row], data: Path = DATA) -> list[dict[str, Any]]:
+    """The ledger as plain data with every number and source in it."""
+    found, cited = all_findings(data), sources(data.resolve().parents[1] / "references.bib")
     return [
         {
             "id": row.id,
@@ -179,17 +186,36 @@ def resolved(rows: Sequence[Row], found: Mapping[str, Finding]) -> list[dict[str
             "detail": row.detail,
             "confidence": row.confidence,
             "link": f"{row.chapter}.html#{row.anchor}",
-            "evidence": [
-                {"kind": e.kind, "where": e.where, "side": e.side, "says": _says(e, found)}
-                for e in row.evidence
-            ],
+            "evidence": [_resolved(evidence, found, cited) for evidence in row.evidence],
         }
         for row in rows
     ]
 
 
+def _resolved(
+    evidence: Evidence, found: Mapping[str, Finding], cited: Mapping[str, Source]
+) -> dict[str, str]:
+    says = evidence.says
+    if evidence.kind == "finding":
+        name, _, _ = evidence.where.partition("/")
+        says, source, link = found[evidence.where].says, f"mha-course experiment {name}", ""
+    elif evidence.kind == "derivation":
+        page, _, anchor = evidence.where.partition("#")
+        source, link = page, f"{page}.html#{anchor}"
+    else:
+        source, link = cited[evidence.where]
+    return {
+        "kind": evidence.kind,
+        "where": evidence.where,
+        "side": evidence.side,
+        "says": says,
+        "source": source,
+        "link": link,
+    }
+
+
 def claims_table(*ids: str, data: Path = DATA) -> HTML:
-    """Table of some claims for the page that treats them.
+    """Table of some claims, with their evidence folded under each verdict.
 
     Raises:
         ValueError: a claim is not in the ledger.
@@ -198,38 +224,27 @@ def claims_table(*ids: str, data: Path = DATA) -> HTML:
     missing = [claim for claim in ids if claim not in rows]
     if missing:
         raise ValueError(f"{', '.join(missing)} not in {data / 'ledger.yml'}")
-    return ledger_table([rows[claim] for claim in ids], all_findings(data))
-
-
-def ledger_table(rows: Sequence[Row], found: Mapping[str, Finding]) -> HTML:
-    """Table of rows of the ledger, with the evidence folded under each verdict."""
-    body = "".join(_html_row(row, found) for row in rows)
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("id", "claim", "verdict, evidence"))
+    body = "".join(map(_html_row, resolved([rows[claim] for claim in ids], data)))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("id", "claim", "verdict"))
     return HTML(f'<table class="table mha-ledger"><thead><tr>{head}</tr></thead>{body}</table>')
 
 
-def _html_row(row: Row, found: Mapping[str, Finding]) -> str:
+def _html_row(row: dict[str, Any]) -> str:
     reasons = "".join(
-        f"<li><b>{e.side}</b>: {escape(_says(e, found))} ({_source(e)})</li>" for e in row.evidence
+        f"<li><b>{e['side']}:</b> {escape(e['says'])} ({_html_source(e)})</li>"
+        for e in row["evidence"]
     )
-    link = f"{row.chapter}.html#{row.anchor}"
     return (
-        f'<tr><th scope="row" id="{row.id.lower()}"><a href="{link}">{row.id}</a></th>'
-        f"<td>{escape(row.claim)}</td>"
-        f"<td><b>{row.verdict}</b> (confidence: {row.confidence}). {escape(row.detail)}"
-        f"<details><summary>evidence for {row.id}</summary><ul>{reasons}</ul></details></td></tr>"
+        f'<tr><th scope="row" id="{row["id"].lower()}"><a href="{row["link"]}">{row["id"]}</a></th>'
+        f"<td>{escape(row['claim'])}</td>"
+        f"<td><b>{row['verdict']}</b>, confidence {row['confidence']}. {escape(row['detail'])}"
+        f"<details><summary>evidence for {row['id']}</summary><ul>{reasons}</ul></details></td>"
+        "</tr>"
     )
 
 
-def _says(evidence: Evidence, found: Mapping[str, Finding]) -> str:
-    return found[evidence.where].says if evidence.kind == "finding" else evidence.says
-
-
-def _source(evidence: Evidence) -> str:
-    if evidence.kind == "derivation":
-        page, _, anchor = evidence.where.partition("#")
-        return f'<a href="{page}.html#{anchor}">shown here</a>'
-    if evidence.kind == "finding":
-        name, _, _ = evidence.where.partition("/")
-        return f"measured: <code>mha-course experiment {name}</code>"
-    return f"source: {evidence.where}"
+def _html_source(evidence: Mapping[str, str]) -> str:
+    if evidence["kind"] == "finding":
+        return f"measured: <code>{evidence['source']}</code>"
+    label = "shown here" if evidence["kind"] == "derivation" else escape(evidence["source"])
+    return f'<a href="{escape(evidence["link"])}">{label}</a>'
