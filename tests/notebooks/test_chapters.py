@@ -19,7 +19,14 @@ NO_FRAME = {
     "glossary": "to look up",
     "for-instructors": "for those who teach",
 }
+NOTEBOOKS = [chapter for chapter in CHAPTERS if "kernelspec:" in chapter.read_text("utf-8")]
 FRAMED = [chapter for chapter in CHAPTERS if chapter.stem not in NO_FRAME]
+
+
+def test_pages_with_code_are_notebooks() -> None:
+    for page in set(CHAPTERS) - set(NOTEBOOKS):
+        assert "{code-cell}" not in page.read_text("utf-8"), page.name
+    assert len(NOTEBOOKS) >= 10
 
 
 def test_pages_without_a_frame_exist() -> None:
@@ -47,7 +54,7 @@ def test_chapter_begins_with_why_and_has_something_to_try(chapter: Path) -> None
         assert "    name: fig-" in text
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("chapter", NOTEBOOKS, ids=lambda path: path.stem)
 def test_code_of_a_chapter_has_no_leftovers(chapter: Path) -> None:
     code = jupytext.writes(jupytext.read(chapter), fmt="py:percent")
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--select=F", "-"]
