@@ -56,7 +56,7 @@ def sentences(text: str) -> list[str]:
 
 
 def reading_minutes(text: str) -> float:
-    """Minutes for a reader who follows: 150 words, 20 lines of shown code, or 4/3 figures each.
+    """Minutes for a reader who follows: 160 words, 25 lines of shown code, or 2 figures each.
 
     Of a question for the reader half the words count: nobody opens all choices.
     """
@@ -67,7 +67,7 @@ def reading_minutes(text: str) -> float:
     shown = [cell for cell in cells if not re.search(r"remove-cell|hide-input", cell)]
     lines = sum(cell.count("\n") - 1 for cell in shown)
     figures = sum("    name: fig-" in cell for cell in cells)
-    return words / 150 + lines / 20 + figures * 0.75
+    return words / 160 + lines / 25 + figures / 2
 
 
 def _count_words(text: str) -> float:
