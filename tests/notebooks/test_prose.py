@@ -40,6 +40,7 @@ MEASURED = re.compile(
 OURS = re.compile(
     r"(?:[Hh]eads?|and|or|,) \d{1,2}\.\d{1,2}\b"  # head 4.4, heads 17.3 and 18.6
     r"|(?:torch|Python|version|arXiv|CC BY) \d[\d.]+"
+    r"|95 % interval|here 95 %"  # what interval is meant
 )
 """Numbers that are names."""
 
