@@ -1,1 +1,7 @@
-"""Experiments whose results the book shows; each module is one experiment."""
+"""Experiments whose results the book loads; a module or package each, as on the command line.
+
+- `catalogue` carries one out; `run` keeps and shares its steps; `result` is its file;
+  `intervals` and `machine` say how sure, and where.
+- `ledger` holds the verdicts of the book against the results; `sources` names who said what.
+- `tiny_transformer`, `language_model`, `ensemble` and `real_models` are what experiments look into.
+"""

@@ -34,9 +34,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mha_course.experiments.emergence.roles import half_of
 from mha_course.experiments.intervals import Interval, mean_interval
 from mha_course.experiments.result import Data, Finding
-from mha_course.experiments.roles import half_of
 from mha_course.experiments.run import Run
 from mha_course.experiments.tiny_transformer import (
     BATCH_SIZE,

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from mha_course.experiments import emergence
-from mha_course.experiments.by_hand import AssignedTransformer, given_weights
-from mha_course.experiments.emergence_findings import half_ways, holders, steep_share
-from mha_course.experiments.lots import (
+from mha_course.experiments.emergence.by_hand import AssignedTransformer, given_weights
+from mha_course.experiments.emergence.lots import (
     agreement,
     columns,
     counts,
@@ -22,14 +21,14 @@ from mha_course.experiments.lots import (
     smallest_share_found,
     uniform_p,
 )
-from mha_course.experiments.pair_roles import (
+from mha_course.experiments.emergence.pair_roles import (
     contrasts,
     explained,
     narrowed,
     train_pairs,
     without_head,
 )
-from mha_course.experiments.roles import (
+from mha_course.experiments.emergence.roles import (
     best_distance,
     costs,
     crossing,
@@ -39,8 +38,9 @@ from mha_course.experiments.roles import (
     score,
     wanted_keys,
 )
+from mha_course.experiments.emergence.statements import half_ways, holders, steep_share
+from mha_course.experiments.emergence.twins import difference, gradient_difference, make_alike
 from mha_course.experiments.tiny_transformer import TinyTransformer, draw, fit
-from mha_course.experiments.twins import difference, gradient_difference, make_alike
 from mha_course.experiments.two_relations import PairReader, Setting
 from mha_course.experiments.two_relations import draw as draw_pair
 from mha_course.heads.patterns import find_targets

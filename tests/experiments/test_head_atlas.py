@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
+from small_models import LAYERS, H, small_model
 from torch import Tensor
 
-sys.path.append(str(Path(__file__).parents[1] / "heads"))
-
-from small_models import LAYERS, H, small_model
-
-from mha_course.experiments import sentences
-from mha_course.experiments.head_answers import (
+from mha_course.experiments.head_atlas import against_depth, clears, sentences, shuffled
+from mha_course.experiments.head_atlas.answers import (
     Answers,
     Spelled,
     answers,
     spell,
     word_weights,
 )
-from mha_course.experiments.head_atlas import against_depth, clears, shuffled
-from mha_course.experiments.head_pictures import REACH, reach, shapes
-from mha_course.experiments.head_switches import (
+from mha_course.experiments.head_atlas.pictures import REACH, reach, shapes
+from mha_course.experiments.head_atlas.sentences import RELATIONS, SYNTAX, Link, write_sentences
+from mha_course.experiments.head_atlas.switches import (
     PERIOD,
     needed_for_change,
     new_and_copies,
     other_heads,
     token_losses,
 )
-from mha_course.experiments.sentences import RELATIONS, SYNTAX, Link, write_sentences
 from mha_course.heads import TextModel
 from mha_course.heads.patterns import MAJORITY, Pattern, Tally, all_labels
 

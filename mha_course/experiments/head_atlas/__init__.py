@@ -36,10 +36,11 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 from torch import Tensor
 
-from mha_course.experiments.head_answers import all_weights, ask, spell
-from mha_course.experiments.head_atlas_findings import findings as findings
-from mha_course.experiments.head_pictures import REACH, SHAPES, reach, shapes
-from mha_course.experiments.head_switches import (
+from mha_course.experiments.head_atlas.answers import all_weights, ask, spell
+from mha_course.experiments.head_atlas.pictures import REACH, SHAPES, reach, shapes
+from mha_course.experiments.head_atlas.sentences import SYNTAX, Part, write_sentences
+from mha_course.experiments.head_atlas.statements import findings as findings
+from mha_course.experiments.head_atlas.switches import (
     MINILM,
     SMOLLM2,
     Head,
@@ -51,7 +52,6 @@ from mha_course.experiments.head_switches import (
 from mha_course.experiments.real_models import model, text
 from mha_course.experiments.result import Data
 from mha_course.experiments.run import Run
-from mha_course.experiments.sentences import SYNTAX, Part, write_sentences
 from mha_course.heads import TextModel
 from mha_course.heads.gates import LayerHeads
 from mha_course.heads.pattern_table import PatternTable, pattern_table

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
-from mha_course.experiments.intervals import mean_interval
-from mha_course.experiments.lots import (
+from mha_course.experiments.emergence.lots import (
     Table,
     agreement,
     columns,
@@ -17,9 +16,10 @@ from mha_course.experiments.lots import (
     smallest_share_found,
     uniform_p,
 )
-from mha_course.experiments.pair_roles import NUM_HEADS as PAIR_HEADS
+from mha_course.experiments.emergence.pair_roles import NUM_HEADS as PAIR_HEADS
+from mha_course.experiments.emergence.roles import HEADS, ROLES, crossing
+from mha_course.experiments.intervals import mean_interval
 from mha_course.experiments.result import Data, Finding
-from mha_course.experiments.roles import HEADS, ROLES, crossing
 
 HALF = 0.5  # a head with this much of its weight on the wanted keys counts as one that has the role
 

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mha_course.experiments.emergence.twins import difference, make_alike
 from mha_course.experiments.ensemble import Batch, Ensemble
-from mha_course.experiments.twins import difference, make_alike
 from mha_course.experiments.two_relations import (
     CONTENT_WIDTH,
     FIRST_QUERY,

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mha_course.experiments.head_answers import Spelled, spell
+from mha_course.experiments.head_atlas.answers import Spelled, spell
+from mha_course.experiments.head_atlas.sentences import Link, Relation, Sentence, write_sentences
 from mha_course.experiments.real_models import model
-from mha_course.experiments.sentences import Link, Relation, Sentence, write_sentences
 from mha_course.heads import TextModel
 from mha_course.heads.gates import LayerHeads
 from mha_course.heads.patterns import find_targets, pattern_scores, repeated_tokens

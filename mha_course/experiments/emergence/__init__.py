@@ -26,11 +26,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from mha_course.experiments.by_hand import AssignedTransformer, Plan
-from mha_course.experiments.emergence_findings import findings as findings
-from mha_course.experiments.pair_roles import train_pairs
-from mha_course.experiments.result import Data
-from mha_course.experiments.roles import (
+from mha_course.experiments.emergence.by_hand import AssignedTransformer, Plan
+from mha_course.experiments.emergence.pair_roles import train_pairs
+from mha_course.experiments.emergence.roles import (
     HEADS,
     ROLES,
     Role,
@@ -41,9 +39,16 @@ from mha_course.experiments.roles import (
     role_scores,
     wanted_keys,
 )
+from mha_course.experiments.emergence.statements import findings as findings
+from mha_course.experiments.emergence.twins import (
+    PARTS,
+    difference,
+    gradient_difference,
+    make_alike,
+)
+from mha_course.experiments.result import Data
 from mha_course.experiments.run import Run
 from mha_course.experiments.tiny_transformer import Layer, TinyTransformer, draw, fit, guessing
-from mha_course.experiments.twins import PARTS, difference, gradient_difference, make_alike
 from mha_course.forms import FormName
 from mha_course.heads.similarity import attention_distance
 from mha_course.multi_head import MultiHeadAttention

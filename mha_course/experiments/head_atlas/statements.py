@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from mha_course.experiments.head_pictures import FAR, REACH, SHAPES
-from mha_course.experiments.head_switches import MINILM, SMOLLM2
+from mha_course.experiments.head_atlas.pictures import FAR, REACH, SHAPES
+from mha_course.experiments.head_atlas.sentences import SYNTAX
+from mha_course.experiments.head_atlas.switches import MINILM, SMOLLM2
 from mha_course.experiments.intervals import mean_interval
 from mha_course.experiments.result import Data, Finding
-from mha_course.experiments.sentences import SYNTAX
 from mha_course.heads.patterns import LOCAL_WIDTH, MAJORITY, MARGIN
 
 NAMED = {MINILM: "MiniLM", SMOLLM2: "SmolLM2"}

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mha_course.attention import split_heads
 from mha_course.cache import KVCache
-from mha_course.experiments.roles import wanted_keys
+from mha_course.experiments.emergence.roles import wanted_keys
 from mha_course.experiments.tiny_transformer import Gates, TinyTransformer
 from mha_course.forms import Heads
 from mha_course.multi_head import MultiHeadAttention

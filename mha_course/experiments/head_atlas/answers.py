@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from mha_course.experiments.sentences import RELATIONS, Link, Relation, Sentence
+from mha_course.experiments.head_atlas.sentences import RELATIONS, Link, Relation, Sentence
 from mha_course.heads import TextModel
 from mha_course.heads.gates import LayerHeads
 
