@@ -34,7 +34,8 @@ def load(name: str | Path) -> TextModel:
         name: One of
 
             - "minilm": all-MiniLM-L6-v2, an encoder of 6 layers with 12 heads each;
-            - "smollm2": SmolLM2-135M, a decoder of 30 layers with 9 heads each (3 key/value heads);
+            - "smollm2": SmolLM2-135M-Instruct in 4 bits (Q4_1), a decoder of 30 layers with 9 heads
+              each (3 key/value heads);
             - a folder with a model in transformers' format, or with one GGUF file;
             - an id on the Hugging Face hub, such as "openai-community/gpt2".
 
