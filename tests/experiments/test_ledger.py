@@ -165,7 +165,7 @@ def test_table_of_a_page_shows_verdict_evidence_and_numbers() -> None:
     assert shown.index('id="c28"') < shown.index('id="c24"')
     assert 'href="what-heads-cost.html#where-33-percent-comes-from"' in shown
     assert all_findings(DATA)["cost/a-third-more-than-one-head-without-w-o"].says in shown
-    with pytest.raises(ValueError, match="C77 not in .*ledger.json"):
+    with pytest.raises(ValueError, match=r"C77 not in .*ledger\.json"):
         claims_table("C77", data=DATA)
 
 
