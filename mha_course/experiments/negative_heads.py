@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from scipy import stats
+from scipy.special import stdtrit
 from torch import Tensor
 
 from mha_course.experiments.real_models import model, text_chunks
@@ -80,7 +80,7 @@ def intervals(changes: Float[Tensor, "*heads pieces"]) -> Interval:
     if pieces < 2:
         raise ValueError(f"changes have {pieces} pieces; an interval needs at least 2")
     mean = changes.mean(-1)
-    half = float(stats.t.ppf(0.975, pieces - 1)) * changes.std(-1) / pieces**0.5
+    half = float(stdtrit(pieces - 1, 0.975)) * changes.std(-1) / pieces**0.5
     return Interval(mean, mean - half, mean + half)
 
 
@@ -151,7 +151,7 @@ def certain(changes: Float[Tensor, "layers h pieces"]) -> dict[str, list[list[in
     """
     number, pieces = changes[..., 0].numel(), changes.shape[-1]
     t = changes.mean(-1) / (changes.std(-1) / pieces**0.5)
-    bar = float(stats.t.ppf(1 - FAMILY / number / 2, pieces - 1))
+    bar = float(stdtrit(pieces - 1, 1 - FAMILY / number / 2))
     return {"help": (t > bar).nonzero().tolist(), "hurt": (t < -bar).nonzero().tolist()}
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 from torch import Tensor
 
 from mha_course.heads.gates import LayerHeads, ModelHeads
@@ -165,6 +164,8 @@ def bootstrap(
             f"values have shape {list(values.shape)}: {values.shape[-1]} texts on the last axis; "
             "an interval needs at least 2"
         )
+    from scipy import stats  # takes a second to import
+
     found = stats.bootstrap(
         (values.double().numpy(),),
         _mean,
@@ -227,6 +228,8 @@ def rank_agreement(
     shapes = {name: list(s.shape) for name, s in scores.items()}
     if len(scores) < 2 or len({tuple(shape) for shape in shapes.values()}) > 1:
         raise ValueError(f"rankings have shapes {shapes}; give at least 2, all of the same shape")
+    from scipy import stats  # takes a second to import
+
     ranks = torch.stack([torch.as_tensor(stats.rankdata(s.flatten())) for s in scores.values()])
     return torch.corrcoef(ranks).float()
 
