@@ -239,6 +239,7 @@ def _of_twins(data: Data) -> dict[str, Finding]:
         "twins-stay-alike": Finding(
             still == 0,
             f"heads that start alike differ by {still:.1e} at most during training, in both tasks",
+            needs_full=True,  # to the last bit: on another processor, rounding may part them
         ),
         "twins-fail-the-pair": Finding(
             explains["alike"].high <= 0.51 and explains["as drawn"].low > 0.95,
