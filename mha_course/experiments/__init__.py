@@ -3,5 +3,5 @@
 - `catalogue` carries one out; `run` keeps and shares its steps; `result` is its file;
   `intervals` and `machine` say how sure, and where.
 - `ledger` holds the verdicts of the book against the results; `sources` names who said what.
-- `tiny_transformer`, `language_model`, `ensemble` and `real_models` are what experiments look into.
+- `tiny_transformer`, `ensemble` and `real_models` are what experiments look into.
 """

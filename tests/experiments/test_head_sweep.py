@@ -10,27 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mha_course.counting import count_parameters
-from mha_course.experiments import head_sweep, language_model
-from mha_course.experiments.head_sweep import (
-    CONTENT_WIDTH,
-    D_MODEL,
-    FIRST_QUERY,
-    HEADS,
-    NUM_TOKENS,
-    RATE_HEADS,
-    RATES,
-    RELATIONS,
-    SCALES,
-    Relations,
-    as_good_as_best,
-    best,
-    ceiling,
-    difference,
-    draw_relations,
-    explained_by_relations,
-    findings,
-)
-from mha_course.experiments.language_model import (
+from mha_course.experiments import head_sweep
+from mha_course.experiments.head_sweep import findings, language_model
+from mha_course.experiments.head_sweep.language_model import (
     OTHER,
     VOCABULARY,
     LanguageModel,
@@ -44,6 +26,18 @@ from mha_course.experiments.language_model import (
     split_by_topic,
     waves,
 )
+from mha_course.experiments.head_sweep.plan import D_MODEL, HEADS, RATE_HEADS, RATES, SCALES
+from mha_course.experiments.head_sweep.relations import (
+    CONTENT_WIDTH,
+    FIRST_QUERY,
+    NUM_TOKENS,
+    RELATIONS,
+    Relations,
+    ceiling,
+    draw_relations,
+    explained_by_relations,
+)
+from mha_course.experiments.head_sweep.statements import as_good_as_best, best, difference
 from mha_course.multi_head import MultiHeadAttention
 
 # ------------------------------------------------------------------------------------- text
