@@ -40,8 +40,8 @@ def test_there_are_chapters_and_solutions() -> None:
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs(chapter: Path, tmp_path: Path) -> None:
-    # a place like its own: a chapter reads results beside it
-    for place in ("chapters/data", "benchmarks", "references.bib"):
+    # a place like its own: a chapter reads what is beside it
+    for place in ("chapters/data", "benchmarks", "solutions", "references.bib"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).symlink_to(ROOT / place)
     notebook = tmp_path / "chapters" / f"{chapter.stem}.ipynb"
