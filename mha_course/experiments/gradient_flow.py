@@ -34,6 +34,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mha_course.experiments.emergence import fresh_sequences
 from mha_course.experiments.emergence.roles import half_of
 from mha_course.experiments.intervals import Interval, mean_interval
 from mha_course.experiments.result import Data, Finding
@@ -125,7 +126,7 @@ def measure(run: Run) -> Data:
         _speed,
         {f"speed {h} {seed}": (h, seed, size.steps) for h in size.heads for seed in seeds},
     )
-    ids = draw(256, torch.Generator().manual_seed(1_000_000))
+    ids = fresh_sequences()
     return {
         "heads": list(size.heads),
         "depths": list(size.depths),
@@ -209,7 +210,7 @@ def _ratio(a: Tensor, b: Tensor) -> float:
 
 def _speed(num_heads: int, seed: int, steps: int) -> dict[str, float]:
     """Steps to half the loss of guessing, and the loss at the end, of the two-layer model."""
-    ids = draw(256, torch.Generator().manual_seed(1_000_000))
+    ids = fresh_sequences()
     model = TinyTransformer(2, num_heads, D_MODEL, seed=seed)
     history = fit(model, steps=steps, seed=seed)
     with torch.no_grad():

@@ -38,7 +38,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mha_course.experiments.intervals import Interval, mean_interval
-from mha_course.experiments.real_models import model, text_chunks
+from mha_course.experiments.real_models import Texts, model, text_chunks, text_piece
 from mha_course.experiments.result import Data, Finding
 from mha_course.experiments.run import Run
 from mha_course.experiments.tiny_transformer import (
@@ -65,7 +65,7 @@ from mha_course.heads.similarity import (
     shuffled_keys,
     shuffled_tokens,
 )
-from mha_course.heads.tasks import GatedLoss, TextBatch
+from mha_course.heads.tasks import GatedLoss
 
 QUESTION = "How many heads can go, and how few carry the work?"
 CLAIMS = ("C06", "C09", "C26", "C33")
@@ -80,22 +80,6 @@ RESAMPLES = 1000
 COMPARED = 4  # texts for similarity
 NAMES = ("minilm", "smollm2")
 METHODS = ("leave one out", "gradient", "size of weights")
-
-
-class Texts(NamedTuple):
-    """What one model reads.
-
-    Args:
-        name: "minilm" or "smollm2".
-        size: Tokens in a chunk.
-        together: Chunks that go through the model together, and make one piece.
-        pieces: Pieces; every second one ranks, the others show.
-    """
-
-    name: str
-    size: int
-    together: int
-    pieces: int
 
 
 FULL = (Texts("minilm", 128, 8, 12), Texts("smollm2", 48, 1, 10))
@@ -243,13 +227,8 @@ def measure(run: Run) -> Data:
     }
 
 
-def _piece(name: str, size: int, together: int, pieces: int, number: int) -> TextBatch:
-    chunks = text_chunks(name, size=size, count=together * pieces)
-    return TextBatch(model(name), chunks[number::pieces])
-
-
 def _rank(name: str, size: int, together: int, pieces: int, number: int) -> dict[str, Any]:
-    batch = _piece(name, size, together, pieces, number)
+    batch = text_piece(name, size, together, pieces, number)
     nothing = torch.zeros(batch.num_layers, batch.num_heads)
     with torch.no_grad():
         all_removed = (batch.losses(nothing) - batch.losses()).mean().item()
@@ -286,7 +265,7 @@ def _curves(
     shares: Sequence[float],
 ) -> dict[str, list[float]]:
     """Loss of one piece at each share, along each ranking."""
-    batch = _piece(name, size, together, pieces, number)
+    batch = text_piece(name, size, together, pieces, number)
     return {
         method: pruning_curve([batch], scores, shares=shares).losses.mean(-1).tolist()
         for method, scores in rankings.items()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from IPython.display import HTML
@@ -25,11 +25,13 @@ from mha_course.experiments.sources import Source, sources
 
 Kind = Literal["finding", "derivation", "citation"]
 Verdict = Literal["holds", "holds under conditions", "false", "open", "answered"]
-VERDICTS = ("holds", "holds under conditions", "false", "open", "answered")
-CONFIDENCE = ("high", "medium", "low")
-SIDES = ("for", "against", "about")
+Confidence = Literal["high", "medium", "low"]
+Side = Literal["for", "against", "about"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+CONFIDENCE: tuple[Confidence, ...] = get_args(Confidence)
+SIDES: tuple[Side, ...] = get_args(Side)
 DATA = Path("data")  # where a chapter finds the results: it runs in its own folder
-_KINDS: tuple[Kind, ...] = ("finding", "derivation", "citation")
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 _TRUTH = {"true": True, "false": False}
 _FIELDS = {"id", "claim", "verdict", "detail", "confidence", "chapter", "anchor", "evidence"}
 
@@ -48,7 +50,7 @@ class Evidence:
 
     kind: Kind
     where: str
-    side: Literal["for", "against", "about"]
+    side: Side
     holds: bool | None = None
     says: str = ""
 
@@ -72,7 +74,7 @@ class Row:
     claim: str
     verdict: Verdict
     detail: str
-    confidence: Literal["high", "medium", "low"]
+    confidence: Confidence
     chapter: str
     anchor: str
     evidence: tuple[Evidence, ...]

@@ -27,11 +27,10 @@ from jaxtyping import Bool, Float
 from scipy.special import stdtrit
 from torch import Tensor
 
-from mha_course.experiments.real_models import model, text_chunks
+from mha_course.experiments.real_models import Texts, text_piece
 from mha_course.experiments.result import Data, Finding
 from mha_course.experiments.run import Run
 from mha_course.heads.importance import leave_one_out
-from mha_course.heads.tasks import TextBatch
 
 QUESTION = "Is a trained model better off without some of its heads?"
 CLAIMS = ("C11",)
@@ -40,22 +39,6 @@ SEEDS, QUICK_SEEDS = 12, 2  # random splits of the text
 FLIPS = 50  # of the signs, for each split
 FAMILY = 0.05  # chance of a single wrong call among all heads of a model
 FEW, SMALL = 0.05, 0.01  # shares of heads, and of the loss
-
-
-class Texts(NamedTuple):
-    """What one model reads.
-
-    Args:
-        name: "minilm" or "smollm2".
-        size: Tokens in a chunk.
-        together: Chunks that go through the model together, and make one piece.
-        pieces: Pieces; a third of them finds, a third confirms, a third shows.
-    """
-
-    name: str
-    size: int
-    together: int
-    pieces: int
 
 
 FULL = (Texts("minilm", 48, 6, 24), Texts("smollm2", 48, 1, 18))
@@ -216,13 +199,8 @@ def measure(run: Run) -> Data:
     return {"models": data}
 
 
-def _piece(name: str, size: int, together: int, pieces: int, number: int) -> TextBatch:
-    chunks = text_chunks(name, size=size, count=together * pieces)
-    return TextBatch(model(name), chunks[number::pieces])
-
-
 def _alone(name: str, size: int, together: int, pieces: int, number: int) -> dict[str, Any]:
-    batch = _piece(name, size, together, pieces, number)
+    batch = text_piece(name, size, together, pieces, number)
     with torch.no_grad():
         intact = batch.losses().mean().item()
     changes = leave_one_out([batch]).mean(-1)
@@ -240,7 +218,7 @@ def _together(
     """Loss of each piece with these heads closed; nothing where there are none to close."""
     losses: dict[str, list[float]] = {}
     for number in shown:
-        batch = _piece(name, size, together, pieces, number)
+        batch = text_piece(name, size, together, pieces, number)
         for kind, heads in closed.items():
             if heads:
                 gates = torch.ones(batch.num_layers, batch.num_heads)

@@ -7,12 +7,30 @@ models are loaded once in a process, and are shared by everything that runs in i
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 from jaxtyping import Int
 from torch import Tensor
 
 from mha_course.heads import TextModel, load
 from mha_course.heads.survey import Settings, chosen_chunks
+from mha_course.heads.tasks import TextBatch
+
+
+class Texts(NamedTuple):
+    """What one model reads, cut into pieces that are measured one by one.
+
+    Args:
+        name: "minilm" or "smollm2".
+        size: Tokens in a chunk.
+        together: Chunks that go through the model together, and make one piece.
+        pieces: Pieces.
+    """
+
+    name: str
+    size: int
+    together: int
+    pieces: int
 
 
 @cache
@@ -41,3 +59,15 @@ def text_chunks(name: str, *, size: int, count: int) -> Int[Tensor, "chunks T"]:
         ValueError: the text has fewer chunks, or `count` is below 4.
     """
     return chosen_chunks(model(name), text(), Settings(size=size, chunks=count))
+
+
+def piece_chunks(
+    name: str, size: int, together: int, pieces: int, number: int
+) -> Int[Tensor, "chunks T"]:
+    """Chunks of one piece; they come from all over the text. Arguments are those of `Texts`."""
+    return text_chunks(name, size=size, count=together * pieces)[number::pieces]
+
+
+def text_piece(name: str, size: int, together: int, pieces: int, number: int) -> TextBatch:
+    """One piece, ready to be measured. Arguments are those of `Texts`."""
+    return TextBatch(model(name), piece_chunks(name, size, together, pieces, number))

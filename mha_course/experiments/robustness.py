@@ -25,7 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mha_course.experiments.intervals import Interval, mean_interval
-from mha_course.experiments.real_models import model, text_chunks
+from mha_course.experiments.real_models import model, piece_chunks
 from mha_course.experiments.result import Data, Finding
 from mha_course.experiments.run import Run
 from mha_course.experiments.tiny_transformer import TinyTransformer, draw, fit, guessing
@@ -215,7 +215,7 @@ def _one_piece(
 ) -> dict[str, Any]:
     """Damage of every harm to every head on one piece, and of the loss of whole layers of heads."""
     reader = model(name)
-    ids = text_chunks(name, size=size, count=together * pieces)[number::pieces]
+    ids = piece_chunks(name, size, together, pieces, number)
     unit, chance, inputs, losses = objective(reader, ids)
     with torch.no_grad():
         intact = losses(lambda: reader.run(inputs), 1).mean()
