@@ -11,12 +11,15 @@ from contextlib import ExitStack
 from importlib import import_module, metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from mha_course.experiments.machine import machine
 from mha_course.experiments.result import Data, Finding, Result, rounded
-from mha_course.experiments.run import Progress, Run
+from mha_course.experiments.run import Run
 from mha_course.heads.steps import Steps
+
+if TYPE_CHECKING:
+    from mha_course.heads.survey import Progress  # takes a second to import
 
 NAMES = (
     "two-relations",

@@ -24,12 +24,13 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from scipy.special import stdtrit
 from torch import Tensor
 
-from mha_course.experiments.real_models import Texts, text_piece
+from mha_course.experiments.intervals import t_bound
+from mha_course.experiments.real_models import TITLES, Texts, of_each_model, text_piece
 from mha_course.experiments.result import Data, Finding
 from mha_course.experiments.run import Run
+from mha_course.heads.gates import gates_without
 from mha_course.heads.importance import leave_one_out
 
 QUESTION = "Is a trained model better off without some of its heads?"
@@ -45,28 +46,6 @@ FULL = (Texts("minilm", 48, 6, 24), Texts("smollm2", 48, 1, 18))
 QUICK = (Texts("minilm", 16, 3, 6),)
 
 
-class Interval(NamedTuple):
-    """Mean over pieces, and its 95 % t-interval."""
-
-    mean: Tensor
-    low: Tensor
-    high: Tensor
-
-
-def intervals(changes: Float[Tensor, "*heads pieces"]) -> Interval:
-    """Mean over the last axis with its t-interval, for all heads at once.
-
-    Raises:
-        ValueError: fewer than two pieces.
-    """
-    pieces = changes.shape[-1]
-    if pieces < 2:
-        raise ValueError(f"changes have {pieces} pieces; an interval needs at least 2")
-    mean = changes.mean(-1)
-    half = float(stdtrit(pieces - 1, 0.975)) * changes.std(-1) / pieces**0.5
-    return Interval(mean, mean - half, mean + half)
-
-
 def thirds(pieces: int, seed: int) -> tuple[list[int], list[int], list[int]]:
     """Split the numbers of the pieces at random in three equal parts; a rest is left out."""
     order = torch.randperm(pieces, generator=torch.Generator().manual_seed(seed)).tolist()
@@ -75,8 +54,13 @@ def thirds(pieces: int, seed: int) -> tuple[list[int], list[int], list[int]]:
 
 
 def harmful(changes: Float[Tensor, "*heads pieces"]) -> Bool[Tensor, "*heads"]:
-    """Whether the loss falls without the head, and the interval excludes zero."""
-    return intervals(changes).high < 0
+    """Whether the loss falls without the head, and the 95 % t-interval of its mean excludes zero.
+
+    Raises:
+        ValueError: fewer than two pieces.
+    """
+    bound = t_bound(changes.shape[-1])
+    return _t_values(changes) < -bound
 
 
 class Split(NamedTuple):
@@ -132,10 +116,15 @@ def certain(changes: Float[Tensor, "layers h pieces"]) -> dict[str, list[list[in
     Each head is tested by a t-test, at a level so low that among all heads even a single wrong
     call is unlikely: `FAMILY` in all, divided by the number of heads (Bonferroni).
     """
-    number, pieces = changes[..., 0].numel(), changes.shape[-1]
-    t = changes.mean(-1) / (changes.std(-1) / pieces**0.5)
-    bar = float(stdtrit(pieces - 1, 1 - FAMILY / number / 2))
-    return {"help": (t > bar).nonzero().tolist(), "hurt": (t < -bar).nonzero().tolist()}
+    bound = t_bound(changes.shape[-1], risk=FAMILY / changes[..., 0].numel())
+    t = _t_values(changes)
+    return {"help": (t > bound).nonzero().tolist(), "hurt": (t < -bound).nonzero().tolist()}
+
+
+def _t_values(changes: Float[Tensor, "*heads pieces"]) -> Float[Tensor, "*heads"]:
+    """Mean change of each head, in standard errors."""
+    standard_error: Tensor = changes.std(-1) / changes.shape[-1] ** 0.5
+    return changes.mean(-1) / standard_error
 
 
 # ----------------------------------------------------------------------------- the experiment
@@ -147,7 +136,7 @@ def measure(run: Run) -> Data:
     alone = run.map(
         "one head removed",
         _alone,
-        {f"{t.name} piece {i}": (*t, i) for t in texts for i in range(t.pieces)},
+        {f"{t.name} piece {i}": (t, i) for t in texts for i in range(t.pieces)},
     )
     data, jobs = {}, {}
     for t in texts:
@@ -177,7 +166,7 @@ def measure(run: Run) -> Data:
                 "suspects": suspects.tolist(),
                 "random": _random_heads(len(confirmed), changes.shape[:2], seed),
             }
-            jobs[f"{t.name} split {seed}"] = (*t, parts[2], closed)
+            jobs[f"{t.name} split {seed}"] = (t, parts[2], closed)
         data[t.name] = {
             **t._asdict(),
             "unit": found[0]["unit"],
@@ -199,8 +188,8 @@ def measure(run: Run) -> Data:
     return {"models": data}
 
 
-def _alone(name: str, size: int, together: int, pieces: int, number: int) -> dict[str, Any]:
-    batch = text_piece(name, size, together, pieces, number)
+def _alone(texts: Texts, number: int) -> dict[str, Any]:
+    batch = text_piece(texts, number)
     with torch.no_grad():
         intact = batch.losses().mean().item()
     changes = leave_one_out([batch]).mean(-1)
@@ -208,22 +197,15 @@ def _alone(name: str, size: int, together: int, pieces: int, number: int) -> dic
 
 
 def _together(
-    name: str,
-    size: int,
-    together: int,
-    pieces: int,
-    shown: Sequence[int],
-    closed: dict[str, list[list[int]]],
+    texts: Texts, shown: Sequence[int], closed: dict[str, list[list[int]]]
 ) -> dict[str, list[float]]:
     """Loss of each piece with these heads closed; nothing where there are none to close."""
     losses: dict[str, list[float]] = {}
     for number in shown:
-        batch = text_piece(name, size, together, pieces, number)
+        batch = text_piece(texts, number)
         for kind, heads in closed.items():
             if heads:
-                gates = torch.ones(batch.num_layers, batch.num_heads)
-                for layer, head in heads:
-                    gates[layer, head] = 0
+                gates = gates_without(batch.num_layers, batch.num_heads, heads)
                 with torch.no_grad():
                     losses.setdefault(kind, []).append(batch.losses(gates).mean().item())
     return losses
@@ -257,6 +239,8 @@ class Summary(NamedTuple):
         at_random: The same for as many random heads.
         alone: Largest gain from removing one confirmed head, in the third part; 0 if there is none.
         intact: Loss of the whole model.
+        help: Heads that help beyond doubt, in all pieces together.
+        hurt: Heads that hurt beyond doubt.
     """
 
     heads: int
@@ -270,6 +254,8 @@ class Summary(NamedTuple):
     at_random: float
     alone: float
     intact: float
+    help: int
+    hurt: int
 
 
 def summary(found: Data) -> Summary:
@@ -288,14 +274,14 @@ def summary(found: Data) -> Summary:
         at_random=fmean(fmean(s["together"].get("random", [0.0])) for s in splits),
         alone=max([0.0, *(-change for s in splits for change in s["confirmed, alone"])]),
         intact=fmean(found["intact"]),
+        help=len(found["certain"]["help"]),
+        hurt=len(found["certain"]["hurt"]),
     )
 
 
 def findings(data: Data) -> dict[str, Finding]:
     """Say how many heads hurt, and how much."""
     of = {name: summary(found) for name, found in data["models"].items()}
-    certain_ones = {name: found["certain"] for name, found in data["models"].items()}
-    smollm2, minilm = of.get("smollm2"), of["minilm"]
     counted = "; ".join(
         f"{name}: {s.suspects:.1f} of {s.heads} heads look harmful in a third of the text, "
         f"{s.confirmed:.1f} again in another third"
@@ -310,42 +296,9 @@ def findings(data: Data) -> dict[str, Finding]:
             all(s.confirmed <= s.suspects / 2 for s in of.values()),
             f"{counted} (means over splits)",
         ),
-        "more-than-luck-smollm2": Finding(
-            smollm2 is not None and _more_than_luck(smollm2),
-            "not measured in the quick run"
-            if smollm2 is None
-            else _against_luck("SmolLM2", smollm2),
-            needs_full=True,
-        ),
-        "more-than-luck-minilm": Finding(
-            _more_than_luck(minilm),
-            _against_luck("MiniLM", minilm),
-            needs_full=True,
-        ),
-        "certain-smollm2": Finding(
-            smollm2 is not None and bool(certain_ones["smollm2"]["hurt"]),
-            "not measured in the quick run"
-            if smollm2 is None
-            else _beyond_doubt("SmolLM2", smollm2, certain_ones["smollm2"]),
-            needs_full=True,
-        ),
-        "certain-minilm": Finding(
-            bool(certain_ones["minilm"]["hurt"]),
-            _beyond_doubt("MiniLM", minilm, certain_ones["minilm"]),
-            needs_full=True,
-        ),
-        "better-without-smollm2": Finding(
-            smollm2 is not None and smollm2.tried > 0 and smollm2.better >= 0.9 * smollm2.tried,
-            "not measured in the quick run"
-            if smollm2 is None
-            else _together_says("SmolLM2", smollm2),
-            needs_full=True,
-        ),
-        "better-without-minilm": Finding(
-            minilm.tried > 0 and minilm.better >= 0.9 * minilm.tried,
-            _together_says("MiniLM", minilm),
-            needs_full=True,
-        ),
+        **of_each_model("more-than-luck", of, _more_than_luck),
+        **of_each_model("certain", of, _certain),
+        **of_each_model("better-without", of, _better_without),
         "one-head-gains-little": Finding(
             all(s.alone <= SMALL * s.intact for s in of.values()),
             "; ".join(
@@ -358,28 +311,30 @@ def findings(data: Data) -> dict[str, Finding]:
     }
 
 
-def _more_than_luck(s: Summary) -> bool:
+def _more_than_luck(name: str, s: Summary) -> Finding:
     """At least one confirmed head in a split, on average, and twice what luck would give."""
-    return s.confirmed >= max(1, 2 * s.by_signs, 2 * s.by_shuffling)
-
-
-def _against_luck(name: str, s: Summary) -> str:
-    return (
-        f"{name}: {s.confirmed:.2f} heads are confirmed on average; {s.by_signs:.2f} would be if "
-        f"no head mattered, {s.by_shuffling:.2f} if the two parts had nothing in common"
+    return Finding(
+        s.confirmed >= max(1, 2 * s.by_signs, 2 * s.by_shuffling),
+        f"{TITLES[name]}: {s.confirmed:.2f} heads are confirmed on average; {s.by_signs:.2f} would "
+        f"be if no head mattered, {s.by_shuffling:.2f} if the two parts had nothing in common",
+        needs_full=True,
     )
 
 
-def _beyond_doubt(name: str, s: Summary, found: dict[str, list[list[int]]]) -> str:
-    return (
-        f"{name}: of {s.heads} heads, {len(found['help'])} help and {len(found['hurt'])} hurt "
-        f"beyond doubt in all pieces together (at most {FAMILY:.0%} risk of a single wrong call)"
+def _certain(name: str, s: Summary) -> Finding:
+    return Finding(
+        s.hurt > 0,
+        f"{TITLES[name]}: of {s.heads} heads, {s.help} help and {s.hurt} hurt beyond doubt in all "
+        f"pieces together (at most {FAMILY:.0%} risk of a single wrong call)",
+        needs_full=True,
     )
 
 
-def _together_says(name: str, s: Summary) -> str:
-    return (
-        f"{name}: removing all confirmed heads lowers the loss of the untouched third in "
+def _better_without(name: str, s: Summary) -> Finding:
+    return Finding(
+        s.tried > 0 and s.better >= 0.9 * s.tried,
+        f"{TITLES[name]}: removing all confirmed heads lowers the loss of the untouched third in "
         f"{s.better} of {s.tried} splits that have any; mean change {s.together:+.4f} nats "
-        f"({s.together / s.intact:+.1%} of the loss), as many random heads {s.at_random:+.4f}"
+        f"({s.together / s.intact:+.1%} of the loss), as many random heads {s.at_random:+.4f}",
+        needs_full=True,
     )

@@ -6,15 +6,22 @@ models are loaded once in a process, and are shared by everything that runs in i
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from jaxtyping import Int
 from torch import Tensor
 
+from mha_course.experiments.result import NOT_MEASURED, Finding
 from mha_course.heads import TextModel, load
 from mha_course.heads.survey import Settings, chosen_chunks
 from mha_course.heads.tasks import TextBatch
+
+TITLES = {"minilm": "MiniLM", "smollm2": "SmolLM2"}
+"""The models, and how they are called in a sentence."""
+
+Found = TypeVar("Found")
 
 
 class Texts(NamedTuple):
@@ -61,13 +68,27 @@ def text_chunks(name: str, *, size: int, count: int) -> Int[Tensor, "chunks T"]:
     return chosen_chunks(model(name), text(), Settings(size=size, chunks=count))
 
 
-def piece_chunks(
-    name: str, size: int, together: int, pieces: int, number: int
-) -> Int[Tensor, "chunks T"]:
-    """Chunks of one piece; they come from all over the text. Arguments are those of `Texts`."""
-    return text_chunks(name, size=size, count=together * pieces)[number::pieces]
+def piece_chunks(texts: Texts, number: int) -> Int[Tensor, "chunks T"]:
+    """Chunks of one piece, numbered from 0; they come from all over the text."""
+    chunks = text_chunks(texts.name, size=texts.size, count=texts.together * texts.pieces)
+    return chunks[number :: texts.pieces]
 
 
-def text_piece(name: str, size: int, together: int, pieces: int, number: int) -> TextBatch:
-    """One piece, ready to be measured. Arguments are those of `Texts`."""
-    return TextBatch(model(name), piece_chunks(name, size, together, pieces, number))
+def text_piece(texts: Texts, number: int) -> TextBatch:
+    """One piece, numbered from 0, ready to be measured."""
+    return TextBatch(model(texts.name), piece_chunks(texts, number))
+
+
+def of_each_model(
+    key: str, of: Mapping[str, Found], judge: Callable[[str, Found], Finding]
+) -> dict[str, Finding]:
+    """One finding about each model, named after it; a quick run leaves a model out.
+
+    Args:
+        key: The finding's name, without that of the model.
+        of: What was found about each model that was measured.
+        judge: Gets the name of a model and what was found about it.
+    """
+    return {
+        f"{key}-{name}": judge(name, of[name]) if name in of else NOT_MEASURED for name in TITLES
+    }

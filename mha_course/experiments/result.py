@@ -29,6 +29,10 @@ class Finding:
     needs_full: bool = False
 
 
+NOT_MEASURED = Finding(False, "not measured in the quick run", needs_full=True)
+"""In place of a finding for which the data are those of a full run."""
+
+
 @dataclass(frozen=True)
 class Result:
     """What was measured, and all that is needed to measure it again.

@@ -25,10 +25,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from mha_course.experiments.intervals import Interval, mean_interval
-from mha_course.experiments.real_models import model, piece_chunks
-from mha_course.experiments.result import Data, Finding
+from mha_course.experiments.real_models import (
+    TITLES,
+    Texts,
+    model,
+    of_each_model,
+    piece_chunks,
+)
+from mha_course.experiments.result import NOT_MEASURED, Data, Finding
 from mha_course.experiments.run import Run
 from mha_course.experiments.tiny_transformer import TinyTransformer, draw, fit, guessing
+from mha_course.heads.gates import gates_without
 from mha_course.heads.objectives import objective
 from mha_course.heads.text_model import TextModel
 
@@ -47,26 +54,9 @@ CRITICAL = 0.05  # of what there is to lose: damage from which a head counts as 
 LITTLE = 0.01  # the same, below which it does little
 
 
-class Texts(NamedTuple):
-    """What one model reads, and which of its heads are harmed.
-
-    Args:
-        name: "minilm" or "smollm2".
-        size: Tokens in a chunk.
-        together: Chunks that go through the model together, and make one piece.
-        pieces: Pieces.
-        per_layer: Heads of each layer to harm, drawn at random.
-    """
-
-    name: str
-    size: int
-    together: int
-    pieces: int
-    per_layer: int
-
-
-FULL = (Texts("minilm", 48, 6, 6, 12), Texts("smollm2", 48, 1, 6, 1))
-QUICK = (Texts("minilm", 24, 4, 2, 2),)
+# what each model reads, and how many heads of each layer to harm, drawn at random
+FULL = ((Texts("minilm", 48, 6, 6), 12), (Texts("smollm2", 48, 1, 6), 1))
+QUICK = ((Texts("minilm", 24, 4, 2), 2),)
 
 
 # -------------------------------------------------------------------------------- one head
@@ -180,7 +170,7 @@ def measure(run: Run) -> Data:
     pieces = run.map(
         "one head harmed",
         _one_piece,
-        {f"{t.name} piece {i}": (*t, i) for t in texts for i in range(t.pieces)},
+        {f"{t.name} piece {i}": (t, n, i) for t, n in texts for i in range(t.pieces)},
     )
     shares, steps = (QUICK_SHARES, QUICK_STEPS) if run.quick else (SHARES, STEPS)
     trained = run.map(
@@ -195,8 +185,8 @@ def measure(run: Run) -> Data:
     )
     return {
         "models": {
-            t.name: _sum_up(t, [pieces[f"{t.name} piece {i}"] for i in range(t.pieces)])
-            for t in texts
+            t.name: _sum_up(t, n, [pieces[f"{t.name} piece {i}"] for i in range(t.pieces)])
+            for t, n in texts
         },
         "trained": {
             f"{number} steps": {
@@ -210,12 +200,10 @@ def measure(run: Run) -> Data:
     }
 
 
-def _one_piece(
-    name: str, size: int, together: int, pieces: int, per_layer: int, number: int
-) -> dict[str, Any]:
+def _one_piece(texts: Texts, per_layer: int, number: int) -> dict[str, Any]:
     """Damage of every harm to every head on one piece, and of the loss of whole layers of heads."""
-    reader = model(name)
-    ids = piece_chunks(name, size, together, pieces, number)
+    reader = model(texts.name)
+    ids = piece_chunks(texts, number)
     unit, chance, inputs, losses = objective(reader, ids)
     with torch.no_grad():
         intact = losses(lambda: reader.run(inputs), 1).mean()
@@ -242,10 +230,11 @@ def _one_piece(
     }
 
 
-def _sum_up(texts: Texts, pieces: list[dict[str, Any]]) -> dict[str, Any]:
+def _sum_up(texts: Texts, per_layer: int, pieces: list[dict[str, Any]]) -> dict[str, Any]:
     """Put the pieces of one model side by side; damage is [heads][pieces]."""
     found: dict[str, Any] = {
         **texts._asdict(),
+        "per_layer": per_layer,
         "unit": pieces[0]["unit"],
         "chance": pieces[0]["chance"],
         "heads": pieces[0]["heads"],
@@ -264,9 +253,7 @@ def _one_model(share: float, steps: int, seed: int) -> dict[str, Any]:
     heads = [(i, j) for i in range(tiny.num_layers) for j in range(tiny.num_heads)]
 
     def loss_without(*closed: tuple[int, int]) -> float:
-        gates = torch.ones(tiny.num_layers, tiny.num_heads)
-        for layer, head in closed:
-            gates[layer, head] = 0
+        gates = gates_without(tiny.num_layers, tiny.num_heads, closed)
         with torch.no_grad():
             return tiny.losses(ids, gates).mean().item()
 
@@ -346,8 +333,7 @@ def findings(data: Data) -> dict[str, Finding]:
             ),
             needs_full=True,
         ),
-        "later-heads-make-up-minilm": _made_up("MiniLM", models.get("minilm")),
-        "later-heads-make-up-smollm2": _made_up("SmolLM2", models.get("smollm2")),
+        **of_each_model("later-heads-make-up", models, _made_up),
         "later-heads-pass-the-damage-on": Finding(
             "smollm2" in models and eased(models["smollm2"]).high < 0,
             "; ".join(_reactions_say(name, found) for name, found in models.items()),
@@ -363,11 +349,7 @@ def findings(data: Data) -> dict[str, Finding]:
             all(_critical(runs["0.3"]) == 0 for runs in trained.values()),
             _dropout_says(trained, "0.3"),
         ),
-        "weak-dropout-needs-longer": Finding(
-            "0.1" in first and _critical(first["0.1"]) > 0 and _critical(last["0.1"]) == 0,
-            _dropout_says(trained, "0.1") if "0.1" in first else "not measured in the quick run",
-            needs_full=True,
-        ),
+        "weak-dropout-needs-longer": _weak_dropout(trained),
         "longer-training-is-no-cure": Finding(
             _critical(last["0.0"]) > 0.5,
             f"critical heads without dropout: in {_critical(first['0.0']):.0%} of models after "
@@ -387,6 +369,17 @@ def _critical(runs: list[Data]) -> float:
     return fmean(worst_share(m) > CRITICAL for m in runs)
 
 
+def _weak_dropout(trained: Data) -> Finding:
+    runs = [of_steps.get("0.1") for of_steps in trained.values()]
+    if None in runs:
+        return NOT_MEASURED
+    return Finding(
+        _critical(runs[0]) > 0 and _critical(runs[-1]) == 0,
+        _dropout_says(trained, "0.1"),
+        needs_full=True,
+    )
+
+
 def _dropout_says(trained: Data, share: str) -> str:
     return "; ".join(
         f"with head dropout {share}, {_critical(runs[share]):.0%} of models have a critical head "
@@ -396,17 +389,15 @@ def _dropout_says(trained: Data, share: str) -> str:
     )
 
 
-def _made_up(name: str, found: Data | None) -> Finding:
-    if found is None:
-        return Finding(False, "not measured in the quick run", needs_full=True)
+def _made_up(name: str, found: Data) -> Finding:
     free, held = (
         fmean(fmean(found[kind][i]) for i in with_later_heads(found))
         for kind in ("removed", "held")
     )
     return Finding(
         eased(found).low > 0,
-        f"{name}: a removal costs {free:.4f} nats on average with later heads free, and {held:.4f} "
-        f"with later heads held; held minus free is {eased(found)}",
+        f"{TITLES[name]}: a removal costs {free:.4f} nats on average with later heads free, and "
+        f"{held:.4f} with later heads held; held minus free is {eased(found)}",
         needs_full=True,
     )
 

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mha_course.experiments.ensemble import one_thread
 from mha_course.heads.steps import Kept, Steps
 
-Progress = Callable[[str, int, int], None]
-"""Told, before each step, its kind, how many of them are done, and how many there are."""
+if TYPE_CHECKING:
+    from mha_course.heads.survey import Progress  # takes a second to import
 
 
 class Run:

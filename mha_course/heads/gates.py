@@ -12,10 +12,11 @@ the output projection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -24,6 +25,33 @@ from mha_course.heads.discovery import discover
 
 Gates = Float[Tensor, "layers h"] | Float[Tensor, "B layers h"]
 """One factor per head; with a batch axis, each sequence has its own."""
+
+
+def gates_without(
+    num_layers: int, num_heads: int, closed: Iterable[Sequence[int]]
+) -> Float[Tensor, "layers h"]:
+    """Gates that close some heads and leave all others open.
+
+    >>> gates_without(2, 3, [(0, 1), (1, 2)]).tolist()
+    [[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]]
+
+    Args:
+        num_layers: Layers of the model.
+        num_heads: Heads of each layer.
+        closed: Layer and head of each head to close, both from 0.
+
+    Raises:
+        ValueError: there is no such head.
+    """
+    gates = torch.ones(num_layers, num_heads)
+    for layer, head in closed:
+        if not (0 <= layer < num_layers and 0 <= head < num_heads):
+            raise ValueError(
+                f"there is no head {head} in layer {layer}; layers go from 0 to {num_layers - 1}, "
+                f"heads from 0 to {num_heads - 1}"
+            )
+        gates[layer, head] = 0
+    return gates
 
 
 class LayerHeads(NamedTuple):

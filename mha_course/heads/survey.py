@@ -29,7 +29,12 @@ from mha_course.heads.importance import (
     weight_norms,
 )
 from mha_course.heads.redundancy import HeadClusters, cluster_heads, effective_number
-from mha_course.heads.similarity import attention_distance, output_cka, shuffled_keys
+from mha_course.heads.similarity import (
+    attention_distance,
+    output_cka,
+    shuffled_keys,
+    shuffled_tokens,
+)
 from mha_course.heads.steps import Steps
 from mha_course.heads.tasks import TextBatch
 from mha_course.heads.text_model import TextModel
@@ -98,6 +103,7 @@ class Alike(NamedTuple):
         clusters: Of heads whose patterns are near.
         patterns: Effective number of distinct patterns, and what it would be by chance.
         outputs: Effective number of distinct outputs, by CKA.
+        outputs_by_chance: The same with each head's outputs dealt out to other tokens.
         num_heads: Heads in all.
         example: Attention of every head in one text.
     """
@@ -106,6 +112,7 @@ class Alike(NamedTuple):
     clusters: HeadClusters
     patterns: tuple[float, float]
     outputs: float
+    outputs_by_chance: float
     num_heads: int
     example: Float[Tensor, "layers h T T"]
 
@@ -182,14 +189,26 @@ def worth(
     )
 
 
-def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> Alike:
+def alike(
+    model: TextModel,
+    text: str,
+    *,
+    settings: Settings | None = None,
+    texts: int = COMPARED_TEXTS,
+) -> Alike:
     """Compare all heads with each other.
+
+    Args:
+        model: The model.
+        text: A long text; what does not fill the chunks is not used.
+        settings: How much of it; `default_settings` if None.
+        texts: Chunks to compare in, the first of those that the settings choose.
 
     Raises:
         ValueError: see `chosen_chunks`.
     """
     settings = settings or default_settings(model)
-    chunks = chosen_chunks(model, text, settings)[:COMPARED_TEXTS]
+    chunks = chosen_chunks(model, text, settings)[:texts]
     generator = torch.Generator().manual_seed(settings.seed)
     outputs: list[Tensor] = []
     example: list[Tensor] = []
@@ -221,6 +240,7 @@ def alike(model: TextModel, text: str, *, settings: Settings | None = None) -> A
         cluster_heads(distance, SAME),
         (effective_number(1 - distance**2), effective_number(1 - by_chance**2)),
         effective_number(output_cka(z, debiased=False)),
+        effective_number(output_cka(shuffled_tokens(z, generator=generator), debiased=False)),
         len(distance),
         example[0].unflatten(0, (layers, -1)),
     )

@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mha_course.experiments.importance_and_pruning import (
+from mha_course.experiments.importance_and_pruning.curves import (
     METHODS,
-    can_go,
     carried,
     largest_share,
     over_resamples,
-    own,
 )
+from mha_course.experiments.importance_and_pruning.statements import can_go, own
 
 SHARES = (0.0, 0.1, 0.3, 0.7, 1.0)
 

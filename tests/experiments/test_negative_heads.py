@@ -9,7 +9,6 @@ from mha_course.experiments.intervals import mean_interval
 from mha_course.experiments.negative_heads import (
     certain,
     harmful,
-    intervals,
     judge,
     summary,
     thirds,
@@ -22,19 +21,16 @@ def steady(*means: float, pieces: int = 6) -> torch.Tensor:
     return (torch.tensor(means)[:, None] + wobble)[None]
 
 
-def test_intervals_are_those_of_single_heads() -> None:
-    changes = torch.randn(2, 3, 7, generator=torch.Generator().manual_seed(0))
-    found = intervals(changes)
-    for layer in range(2):
-        for head in range(3):
-            one = mean_interval(changes[layer, head].tolist())
-            for bound, by_hand in zip(found, one, strict=True):
-                assert bound[layer, head].item() == pytest.approx(by_hand, rel=1e-5)
+def test_harmful_is_an_interval_below_zero() -> None:
+    changes = torch.randn(20, 30, 7, generator=torch.Generator().manual_seed(0)) - 0.5
+    below = [[mean_interval(of.tolist()).high < 0 for of in layer] for layer in changes]
+    assert harmful(changes).tolist() == below
+    assert 0 < sum(map(sum, below)) < 600  # there are heads of both kinds
 
 
 def test_one_piece_has_no_interval() -> None:
-    with pytest.raises(ValueError, match="at least 2"):
-        intervals(torch.zeros(2, 3, 1))
+    with pytest.raises(ValueError, match="at least 2 values, got 1"):
+        harmful(torch.zeros(2, 3, 1))
 
 
 def test_thirds_share_no_piece_and_differ_from_seed_to_seed() -> None:
@@ -90,10 +86,16 @@ def test_summary_counts_a_split_without_confirmed_heads_as_no_change() -> None:
         "together": {},
     }
     found = summary(
-        {"changes": [[[0.0], [0.0], [0.0]]], "intact": [3.0], "splits": [with_one, with_none]}
+        {
+            "changes": [[[0.0], [0.0], [0.0]]],
+            "intact": [3.0],
+            "certain": {"help": [[0, 0], [0, 2]], "hurt": [[0, 1]]},
+            "splits": [with_one, with_none],
+        }
     )
     assert (found.heads, found.suspects, found.confirmed) == (3, 1.0, 0.5)
     assert (found.better, found.tried) == (1, 1)
     assert found.together == pytest.approx(-0.2)
     assert found.at_random == pytest.approx(0.15)
     assert found.alone == pytest.approx(0.3)
+    assert (found.help, found.hurt) == (2, 1)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mha_course.experiments.ensemble import Ensemble
-from mha_course.experiments.intervals import mean_interval
+from mha_course.experiments.intervals import mean_interval, t_bound
 from mha_course.experiments.two_relations import (
     CEILING_ONE_HEAD,
     CONTENT_WIDTH,
@@ -99,6 +99,10 @@ def test_interval_is_the_t_interval() -> None:
     assert interval.mean == 3
     assert (interval.low, interval.high) == pytest.approx((3 - half, 3 + half), abs=1e-3)
     assert str(interval) == "3.000 [1.037, 4.963]"
+
+
+def test_bound_of_a_smaller_risk() -> None:
+    assert t_bound(5, risk=0.01) == pytest.approx(4.604, abs=1e-3)  # from a table, 99.5 %
 
 
 def test_interval_covers_the_truth_as_often_as_it_says() -> None:

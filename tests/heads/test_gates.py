@@ -13,7 +13,7 @@ import transformers
 from small_models import GROUPED, LAYERS, SIZES, D, G, H, gpt2_config
 from torch import Tensor
 
-from mha_course.heads.gates import LayerHeads, ModelHeads
+from mha_course.heads.gates import LayerHeads, ModelHeads, gates_without
 
 B, T, WINDOW = 2, 9, 5
 
@@ -82,6 +82,21 @@ def w_v(model: Any, family: str, layer: int) -> Tensor:
 
 
 # ------------------------------------------------------------------------------- gates
+
+
+def test_gates_without_close_these_heads_alone() -> None:
+    gates = gates_without(2, 3, [(0, 2), [1, 0], (0, 2)])
+    assert gates.tolist() == [[1, 1, 0], [0, 1, 1]]
+    assert gates_without(2, 3, []).tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+@pytest.mark.parametrize("head", [(2, 0), (0, 3), (-1, 0), (0, -1)])
+def test_gates_without_a_head_that_is_not_there(head: tuple[int, int]) -> None:
+    says = (
+        f"there is no head {head[1]} in layer {head[0]}; layers go from 0 to 1, heads from 0 to 2"
+    )
+    with pytest.raises(ValueError, match=says):
+        gates_without(2, 3, [(0, 0), head])
 
 
 def test_all_layers_and_heads_are_found(family: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 import torch
 import transformers
 from small_models import LAYERS, WORDS, H, small_model, some_text, tokenizer
+from torch import Tensor
 
 from mha_course import cli
 from mha_course.heads import TextModel
@@ -24,6 +25,7 @@ from mha_course.heads.pattern_table import PatternTable, pattern_table
 from mha_course.heads.patterns import add_up, find_targets, pattern_scores
 from mha_course.heads.report import Survey, html_page, layer_lines, worth_lines
 from mha_course.heads.report_figures import sections
+from mha_course.heads.similarity import attention_distance
 from mha_course.heads.steps import Steps
 from mha_course.heads.survey import Settings, alike, chosen_chunks, identity, worth
 from mha_course.heads.tasks import TextBatch
@@ -149,7 +151,20 @@ def test_likeness_is_of_all_heads(survey: Survey) -> None:
     n = LAYERS * H
     assert survey.alike.distance.shape == (n, n)
     assert 1 < survey.alike.patterns[0] <= n
-    assert 1 < survey.alike.outputs <= n
+    assert 1 < survey.alike.outputs < survey.alike.outputs_by_chance <= n
+
+
+def test_likeness_in_the_first_texts_alone(model: TextModel) -> None:
+    first, second = chosen_chunks(model, TEXT, SETTINGS)[:2]
+    for texts, expected in ((1, [first]), (2, [first, second])):
+        maps: list[Tensor] = []
+        for ids in expected:
+            layers: list[Tensor] = []
+            model.look(ids[None], lambda _, seen, to=layers: to.append(seen.weights[0]))
+            maps.append(torch.cat(layers))
+        found = alike(model, TEXT, settings=SETTINGS, texts=texts)
+        distance = attention_distance(maps, is_causal=model.is_causal)
+        torch.testing.assert_close(found.distance, distance)
 
 
 # ------------------------------------------------------------------------ lines and page

@@ -102,16 +102,6 @@ def null_range(
     return low, high
 
 
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, for values without ties.
-
-    >>> rank_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
-    0.5
-    """
-    ranks = torch.stack([torch.tensor(x).argsort().argsort().float() for x in (a, b)])
-    return torch.corrcoef(ranks)[0, 1].item()
-
-
 def shuffled_p(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, seed: int = 0) -> float:
     """Chance of a mean rank correlation at least this high, if scores meet heads at random.
 

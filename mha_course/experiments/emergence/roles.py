@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mha_course.experiments.tiny_transformer import TinyTransformer
+from mha_course.heads.gates import gates_without
 
 Role = Literal["previous", "induction"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -93,8 +94,7 @@ def costs(model: TinyTransformer, ids: Int[Tensor, "B T"]) -> Float[Tensor, "lay
         before = model.losses(ids).mean()
         for layer in range(model.num_layers):
             for head in range(model.num_heads):
-                gates = torch.ones(model.num_layers, model.num_heads)
-                gates[layer, head] = 0
+                gates = gates_without(model.num_layers, model.num_heads, [(layer, head)])
                 cost[layer, head] = model.losses(ids, gates).mean() - before
     return cost
 

@@ -11,7 +11,6 @@ from mha_course.experiments.emergence.lots import (
     columns,
     counts,
     null_range,
-    rank_correlation,
     shuffled_p,
     smallest_share_found,
     uniform_p,
@@ -19,6 +18,7 @@ from mha_course.experiments.emergence.lots import (
 from mha_course.experiments.emergence.pair_roles import NUM_HEADS as PAIR_HEADS
 from mha_course.experiments.emergence.roles import HEADS, ROLES, crossing
 from mha_course.experiments.intervals import mean_interval
+from mha_course.experiments.ranks import rank_correlation
 from mha_course.experiments.result import Data, Finding
 
 HALF = 0.5  # a head with this much of its weight on the wanted keys counts as one that has the role

@@ -33,7 +33,6 @@ from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import stats
 from torch import Tensor
 
 from mha_course.experiments.head_atlas.answers import all_weights, ask, spell
@@ -49,6 +48,7 @@ from mha_course.experiments.head_atlas.switches import (
     without_each,
     without_sets,
 )
+from mha_course.experiments.ranks import rank_correlation
 from mha_course.experiments.real_models import model, text
 from mha_course.experiments.result import Data
 from mha_course.experiments.run import Run
@@ -537,20 +537,15 @@ def against_depth(values: Float[Tensor, "layers h"]) -> Data:
     flat = values.flatten()
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randint(len(flat), (len(flat),), generator=generator) for _ in range(RESAMPLES)]
-    resampled = torch.tensor([_spearman(layer[i], flat[i]) for i in drawn])
+    resampled = torch.tensor([rank_correlation(layer[i], flat[i]) for i in drawn])
     low, high = resampled.quantile(torch.tensor([0.025, 0.975], dtype=resampled.dtype)).tolist()
     return {
-        "spearman": _spearman(layer, flat),
+        "spearman": rank_correlation(layer, flat),
         "low": low,
         "high": high,
         "layers": values.mean(1).tolist(),
         "thirds": [third.mean().item() for third in values.tensor_split(3)],
     }
-
-
-def _spearman(a: Tensor, b: Tensor) -> float:
-    ranks = torch.stack([torch.as_tensor(stats.rankdata(x.numpy())) for x in (a, b)])
-    return torch.corrcoef(ranks)[0, 1].item()
 
 
 def _for_examples(models: Data) -> dict[str, tuple[str, int, int]]:

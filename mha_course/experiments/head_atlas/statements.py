@@ -8,11 +8,9 @@ from mha_course.experiments.head_atlas.pictures import FAR, REACH, SHAPES
 from mha_course.experiments.head_atlas.sentences import SYNTAX
 from mha_course.experiments.head_atlas.switches import MINILM, SMOLLM2
 from mha_course.experiments.intervals import mean_interval
-from mha_course.experiments.result import Data, Finding
+from mha_course.experiments.real_models import TITLES
+from mha_course.experiments.result import NOT_MEASURED, Data, Finding
 from mha_course.heads.patterns import LOCAL_WIDTH, MAJORITY, MARGIN
-
-NAMED = {MINILM: "MiniLM", SMOLLM2: "SmolLM2"}
-_NOT_QUICK = Finding(False, "a quick run leaves SmolLM2 out", needs_full=True)
 
 
 def findings(data: Data) -> dict[str, Finding]:
@@ -45,7 +43,7 @@ def _on_relations(models: Data) -> dict[str, Finding]:
     meaning = relations["word → same category"]
     rare = {name: of["patterns"]["rare token"] for name, of in models.items()}
     best_rare = "; ".join(
-        f"{NAMED[name]} {_highest(of['heads']):.2f} against {of['even']:.2f} for even weights and "
+        f"{TITLES[name]} {_highest(of['heads']):.2f} against {of['even']:.2f} for even weights and "
         f"{of['fixed offset']:.2f} for a fixed offset"
         for name, of in rare.items()
     )
@@ -96,7 +94,7 @@ def _on_relations(models: Data) -> dict[str, Finding]:
 def _on_labels(models: Data) -> dict[str, Finding]:
     numbers = {name: of["held at"]["0.5"] for name, of in models.items()}
     told = "; ".join(
-        f"{NAMED[name]}: {held[0]} of {sum(held)} heads have no pattern, {held[1]} have one, "
+        f"{TITLES[name]}: {held[0]} of {sum(held)} heads have no pattern, {held[1]} have one, "
         f"{sum(held[2:])} more than one"
         for name, held in numbers.items()
     )
@@ -115,7 +113,7 @@ def _on_labels(models: Data) -> dict[str, Finding]:
                 for of in agreement.values()
             ),
             "; ".join(
-                f"{NAMED[name]}: of the labelled heads {fmean(of['another half']):.2f} keep their "
+                f"{TITLES[name]}: of the labelled heads {fmean(of['another half']):.2f} keep their "
                 f"label on other text of the same kind, {fmean(of['code']):.2f} on source code; "
                 f"{fmean(of['by chance']):.2f} would by chance"
                 for name, of in agreement.items()
@@ -148,7 +146,7 @@ def _on_pictures(models: Data) -> dict[str, Finding]:
         "some-near-some-far": Finding(
             all(of["near"] > 0 and of["far"] > 0 for of in zones.values()),
             "; ".join(
-                f"{NAMED[name]}: {of['near']} of {total[name]} heads give half of their weight to "
+                f"{TITLES[name]}: {of['near']} of {total[name]} heads give half of their weight to "
                 f"keys up to {LOCAL_WIDTH} tokens away, {of['far']} to keys more than {FAR} away, "
                 f"{of['parked']} to special tokens"
                 for name, of in zones.items()
@@ -163,8 +161,8 @@ def _on_pictures(models: Data) -> dict[str, Finding]:
         "half-of-the-pictures-are-clear": Finding(
             all(clear[name] >= total[name] / 2 for name in models),
             "; ".join(
-                f"{NAMED[name]}: {clear[name]} of {total[name]} pictures have half of their weight "
-                "in one shape"
+                f"{TITLES[name]}: {clear[name]} of {total[name]} pictures have half of their "
+                "weight in one shape"
                 for name in models
             ),
             needs_full=True,
@@ -172,7 +170,7 @@ def _on_pictures(models: Data) -> dict[str, Finding]:
         "sparse-links-fill-no-picture": Finding(
             max(links.values()) < MAJORITY,
             "; ".join(
-                f"{NAMED[name]}: in the picture with the clearest links, these have "
+                f"{TITLES[name]}: in the picture with the clearest links, these have "
                 f"{highest:.2f} of the weight"
                 for name, highest in links.items()
             ),
@@ -185,7 +183,7 @@ def _on_depth(models: Data) -> dict[str, Finding]:
 
     def told(measure: str) -> str:
         return "; ".join(
-            f"{NAMED[name]} {of[measure]['spearman']:.2f} [{of[measure]['low']:.2f}, "
+            f"{TITLES[name]} {of[measure]['spearman']:.2f} [{of[measure]['low']:.2f}, "
             f"{of[measure]['high']:.2f}]"
             for name, of in depth.items()
         )
@@ -220,7 +218,7 @@ def _on_depth(models: Data) -> dict[str, Finding]:
         "thirds-as-said": Finding(
             all(_as_said(of) for of in depth.values()),
             "; ".join(
-                f"{NAMED[name]}, by thirds of the depth: near {_thirds(of['near'])}, far "
+                f"{TITLES[name]}, by thirds of the depth: near {_thirds(of['near'])}, far "
                 f"{_thirds(of['far'])}, grammar {_thirds(of['grammar'])}, meaning "
                 f"{_thirds(of['meaning'])}"
                 for name, of in depth.items()
@@ -228,7 +226,7 @@ def _on_depth(models: Data) -> dict[str, Finding]:
             needs_full=True,
         ),
     }
-    found["far-falls-in-smollm2"] = _NOT_QUICK
+    found["far-falls-in-smollm2"] = NOT_MEASURED
     if SMOLLM2 in depth:
         of = depth[SMOLLM2]
         found["far-falls-in-smollm2"] = Finding(
@@ -286,7 +284,7 @@ def _on_switching_off(data: Data) -> dict[str, Finding]:
         "dearest-for-copying-has-no-pattern",
     )
     if "switched off" not in data:
-        return dict.fromkeys(names, _NOT_QUICK)
+        return dict.fromkeys(names, NOT_MEASURED)
     off = data["switched off"]
     together = off["together"]
 

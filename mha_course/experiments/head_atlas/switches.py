@@ -15,7 +15,7 @@ from mha_course.experiments.head_atlas.answers import Spelled, spell
 from mha_course.experiments.head_atlas.sentences import Link, Relation, Sentence, write_sentences
 from mha_course.experiments.real_models import model
 from mha_course.heads import TextModel
-from mha_course.heads.gates import LayerHeads
+from mha_course.heads.gates import LayerHeads, gates_without
 from mha_course.heads.patterns import find_targets, pattern_scores, repeated_tokens
 from mha_course.heads.reuse import Rerun
 
@@ -182,9 +182,7 @@ def other_heads(
 def switched_off(ids: Tensor, closed: list[Head], watched: list[Head]) -> dict[str, float]:
     """Losses without some heads, and the mean induction score of the watched ones left open."""
     smollm2 = model(SMOLLM2)
-    gates = torch.ones(smollm2.heads.num_layers, smollm2.heads.num_heads)
-    for layer, head in closed:
-        gates[layer, head] = 0
+    gates = gates_without(smollm2.heads.num_layers, smollm2.heads.num_heads, closed)
     targets = find_targets(ids, is_causal=True)
     scores: list[Tensor] = []
 
