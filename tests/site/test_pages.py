@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,12 +39,29 @@ class Visit(NamedTuple):
     problems: list[str]
 
 
+@pytest.fixture(scope="module")
+def windows(browser: Browser) -> Iterator[dict[tuple[str, str], Page]]:
+    """A window for each colour scheme and width: to open one anew costs as much as half a page."""
+    contexts = {
+        (scheme, width): browser.new_context(
+            color_scheme=scheme, viewport={"width": pixels, "height": 800}
+        )
+        for scheme in ("light", "dark")
+        for width, pixels in WIDTHS.items()
+    }
+    yield {kind: context.new_page() for kind, context in contexts.items()}
+    for context in contexts.values():
+        context.close()
+
+
 @pytest.fixture(
     scope="module",
     params=[(a, s, w) for a in ADDRESSES for s in ("light", "dark") for w in WIDTHS],
     ids=lambda given: f"{Path(given[0]).stem}-{given[1]}-{given[2]}",
 )
-def visit(request: pytest.FixtureRequest, browser: Browser, site: Path) -> Iterator[Visit]:
+def visit(
+    request: pytest.FixtureRequest, windows: dict[tuple[str, str], Page], site: Path
+) -> Iterator[Visit]:
     address, scheme, width = request.param
     path, _, query = address.partition("?")
     if not (site / path).exists():
@@ -55,21 +72,24 @@ def visit(request: pytest.FixtureRequest, browser: Browser, site: Path) -> Itera
         if not url.startswith(("file:", "data:", "blob:")):
             problems.append(f"request to {url}")
 
-    context = browser.new_context(
-        color_scheme=scheme, viewport={"width": WIDTHS[width], "height": 800}
-    )
-    page = context.new_page()
-    page.on("console", lambda m: problems.append(m.text) if m.type == "error" else None)
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("requestfailed", lambda r: problems.append(f"failed: {r.url}"))
-    page.on("request", lambda r: ask_for(r.url))
+    listeners: dict[str, Callable[[Any], None]] = {
+        "console": lambda m: problems.append(m.text) if m.type == "error" else None,
+        "pageerror": lambda error: problems.append(str(error)),
+        "requestfailed": lambda r: problems.append(f"failed: {r.url}"),
+        "request": lambda r: ask_for(r.url),
+    }
+    page = windows[scheme, width]
+    for event, listener in listeners.items():
+        page.on(event, listener)
     page.goto((site / path).as_uri() + (f"?{query}" if query else ""))
     page.evaluate("async () => { if (window.MathJax) await MathJax.startup.promise }")
     if query:
         page.wait_for_function("document.body.innerText.includes('Search finished')")
         page.wait_for_timeout(200)  # what it found may load more
     yield Visit(page, address, scheme, problems)
-    context.close()
+    page.evaluate("localStorage.clear(), sessionStorage.clear()")  # the next is a first visit too
+    for event, listener in listeners.items():
+        page.remove_listener(event, listener)
 
 
 def test_page_loads_in_silence_and_from_this_folder_alone(visit: Visit) -> None:
