@@ -42,7 +42,7 @@ lab: $(READY) ## Open the exercises in JupyterLab
 	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises
 
 exercises: $(READY) ## Make exercises/ anew from solutions/
-	$(BIN)/nbgrader generate_assignment --force heads
+	for folder in solutions/*/; do $(BIN)/nbgrader generate_assignment --force "$$(basename $$folder)" || exit 1; done
 
 lint: $(READY) ## Format the code and show what lint and types say
 	$(BIN)/ruff format .

@@ -5,7 +5,18 @@ import sys
 from pathlib import Path
 
 from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor
-from nbgrader.preprocessors import ClearHiddenTests, GetGrades
+from nbgrader.preprocessors import (
+    AssignLatePenalties,
+    CheckCellMetadata,
+    ClearHiddenTests,
+    Execute,
+    GetGrades,
+    IgnorePattern,
+    LimitOutput,
+    SaveAutoGrades,
+)
+
+from mha_course.grading.preprocessors import SetStudentSeed
 
 c = get_config()
 
@@ -39,6 +50,20 @@ c.Execute.error_on_timeout = {
 
 # A test cell that a learner deleted is put back before grading.
 c.OverwriteCells.add_missing_cells = True
+
+# Hidden tests draw other inputs for every student, from a seed made with the course's secret: the
+# file .course-secret beside this one, or the environment variable MHA_COURSE_SECRET. Keep a copy.
+c.SetStudentSeed.secret_folder = c.CourseDirectory.root
+c.Autograde.autograde_preprocessors = [
+    SetStudentSeed,
+    # nbgrader's own, in its order
+    Execute,
+    IgnorePattern,
+    LimitOutput,
+    SaveAutoGrades,
+    AssignLatePenalties,
+    CheckCellMetadata,
+]
 
 # Learners see in their feedback what failed, but not the hidden tests: those serve again.
 c.GenerateFeedback.preprocessors = [GetGrades, ClearHiddenTests, CSSHTMLHeaderPreprocessor]

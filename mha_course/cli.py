@@ -2,6 +2,8 @@
 
 `mha-course heads MODEL` looks into the heads of a real model; `mha-course experiment NAME` makes a
 result file of the book anew; `mha-course ledger` compares them with the book's verdicts.
+`mha-course check NOTEBOOK` is the learner's own check of an exercise; `mha-course audit-exercises`
+tests the exercises themselves.
 """
 
 from __future__ import annotations
@@ -17,12 +19,13 @@ from typing import Any, Self
 
 DEFAULT_TEXT = "Python's own reference, pydoc_data.topics"
 RESULTS = Path("chapters/data")
+LEAST_SCORE = 0.95  # of the mutants of a solution, the share that its tests must notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code.
 
-    0: done; 1: a verdict contradicts its evidence; 2: wrong use; 130: interrupted.
+    0: done; 1: what was checked is not as it should be; 2: wrong use; 130: interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -50,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_heads(commands)
     _add_experiment(commands)
     _add_ledger(commands)
+    _add_check(commands)
+    _add_audit(commands)
     return parser
 
 
@@ -129,6 +134,42 @@ def _add_ledger(commands: Any) -> None:
         help=f"make {RESULTS}/ledger.json anew: the ledger with its numbers, for other programs",
     )
     parser.set_defaults(carry_out=_ledger)
+
+
+def _add_check(commands: Any) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="run an exercise notebook, and say which tasks pass",
+        description="Run a notebook from top to bottom with the tests that you see, and say of "
+        "each task whether it passes and what is likely wrong. The file stays as it is. Exit code "
+        "0 if all of them pass, 1 if not.",
+    )
+    parser.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="exercises/NAME/NAME.ipynb")
+    parser.set_defaults(carry_out=_check)
+
+
+def _add_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "audit-exercises",
+        help="test the exercises: wrong answers must lose their points, right ones get them",
+        description="For each assignment, run the solution, the wrong and right answers of its "
+        "bank, and small changes to the solution. Prints a table, and what does not come out as "
+        "it should; exit code 1 if there is any.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="assignments; by default all")
+    parser.add_argument("--solutions", type=Path, default=Path("solutions"), metavar="FOLDER")
+    parser.add_argument("--exercises", type=Path, default=Path("exercises"), metavar="FOLDER")
+    parser.add_argument(
+        "--banks",
+        type=Path,
+        default=Path("tests/exercises"),
+        metavar="FOLDER",
+        help="where NAME.py holds the answers to an assignment; by default tests/exercises",
+    )
+    parser.add_argument(
+        "--no-mutants", action="store_true", help="leave the mutants out: far quicker"
+    )
+    parser.set_defaults(carry_out=_audit)
 
 
 def _heads(options: argparse.Namespace) -> int:
@@ -239,6 +280,44 @@ def _ledger(options: argparse.Namespace) -> int:
         (RESULTS / "ledger.json").write_text(text + "\n", encoding="utf-8")
         print(f"written: {RESULTS / 'ledger.json'}")
     return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from mha_course.grading.check import check_notebook, lines  # heavy
+
+    verdicts = check_notebook(options.notebook)
+    print("\n".join(lines(verdicts)))
+    return 0 if all(one.points in (None, one.task.points) for one in verdicts) else 1
+
+
+def _audit(options: argparse.Namespace) -> int:
+    import torch  # heavy
+
+    from mha_course.grading.assignment import read_assignment, read_assignments
+    from mha_course.grading.audit import audit, table
+    from mha_course.grading.bank import read_bank
+
+    found = {one.name: one for one in read_assignments(options.solutions)}
+    if unknown := [name for name in options.names if name not in found]:
+        raise ValueError(f"no assignment {unknown[0]!r}; there are {', '.join(found)}")
+    torch.set_num_threads(1)  # on tensors so small, threads only wait for each other
+    audits = []
+    for name in options.names or found:
+        release = read_assignment(options.exercises / name / f"{name}.ipynb")
+        bank = read_bank(options.banks / f"{name.replace('-', '_')}.py")
+        with Bars() as bars:
+            audits.append(
+                audit(
+                    found[name],
+                    release,
+                    bank,
+                    mutate=not options.no_mutants,
+                    progress=bars.update,
+                )
+            )
+    print("\n".join(table(audits)))
+    wanting = [one for one in audits if one.problems or one.score < LEAST_SCORE]
+    return 1 if wanting else 0
 
 
 class Bars:

@@ -8,19 +8,31 @@ in which process the learner's function ran.
 
 from mha_course.grading import mistakes, reference
 from mha_course.grading.book import PAGES, book_link, section_link
-from mha_course.grading.diagnosis import Diagnosis, check_number, check_raises, check_tensor
-from mha_course.grading.fixtures import random_inputs
+from mha_course.grading.diagnosis import (
+    RTOL,
+    Diagnosis,
+    check_labels,
+    check_mask,
+    check_number,
+    check_raises,
+    check_tensor,
+)
+from mha_course.grading.fixtures import drawn, random_inputs
 from mha_course.grading.mistakes import Mistake
 from mha_course.grading.task import task
 
 __all__ = [
     "PAGES",
+    "RTOL",
     "Diagnosis",
     "Mistake",
     "book_link",
+    "check_labels",
+    "check_mask",
     "check_number",
     "check_raises",
     "check_tensor",
+    "drawn",
     "mistakes",
     "random_inputs",
     "reference",

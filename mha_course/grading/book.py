@@ -9,18 +9,84 @@ PAGES: dict[str, tuple[str, ...]] = {
         "one-average-per-query",
         "the-mean-of-three-patterns",
         "two-things-at-once",
+        "real-heads",
     ),
     "cutting-d-model-into-heads": (
         "d-model-over-h",
+        "what-is-cut",
+        "planes",
         "split-and-merge",
         "the-view-mistake",
         "a-sum-over-heads",
         "convention-not-law",
+        "how-many-patterns",
     ),
     "what-heads-cost": (
         "counting-parameters",
         "where-33-percent-comes-from",
+        "same-arithmetic",
+        "narrow-heads",
     ),
+    "how-many-heads": (
+        "five-numbers",
+        "known-relations",
+        "crowds-of-narrow-heads",
+        "real-text",
+        "other-sizes",
+        "what-published-models-do",
+        "sweet-spot",
+    ),
+    "what-heads-learn": (
+        "six-pictures",
+        "beside-a-baseline",
+        "relations",
+        "near-and-far",
+        "more-nuanced",
+        "looking-is-not-doing",
+        "induction-in-smollm2",
+    ),
+    "how-heads-come-to-differ": (
+        "watching-heads",
+        "a-role-must-matter",
+        "who-gets-which",
+        "heads-that-start-alike",
+        "what-is-lost",
+        "by-hand",
+        "gradient-flow",
+        "design",
+    ),
+    "layers-of-heads": (
+        "two-stories",
+        "how-far-a-layer-looks",
+        "where-relations-sit",
+        "thirds",
+        "heads-build-on-heads",
+        "special-tokens-by-layer",
+    ),
+    "pruning-heads": (
+        "off-or-gone",
+        "one-at-a-time",
+        "many-at-once",
+        "minimal-loss",
+        "training-on",
+        "what-the-papers-did",
+        "alike-heads",
+        "heads-that-hurt",
+        "making-up",
+        "head-dropout",
+    ),
+    "after-2017": (
+        "kv-cache",
+        "bound-by-memory",
+        "sharing-heads",
+        "cache-of-real-models",
+        "latent-attention",
+        "where-93-percent-comes-from",
+        "fused-kernels",
+        "sliding-window",
+        "width-of-heads-today",
+    ),
+    "notation": ("masks",),
 }
 """Anchors by page. An anchor belongs to one page only."""
 
@@ -51,8 +117,20 @@ def section_link(anchor: str) -> str:
     Raises:
         ValueError: no page has such a section.
     """
+    return book_link(page_of(anchor), anchor)
+
+
+def page_of(anchor: str) -> str:
+    """Return the page that holds the section with this anchor.
+
+    Raises:
+        ValueError: no page has such a section.
+
+    >>> page_of("counting-parameters")
+    'what-heads-cost'
+    """
     for page, anchors in PAGES.items():
         if anchor in anchors:
-            return book_link(page, anchor)
+            return page
     known = ", ".join(anchor for anchors in PAGES.values() for anchor in anchors)
     raise ValueError(f"the book has no section {anchor!r}; it has {known}")

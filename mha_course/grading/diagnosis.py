@@ -7,6 +7,7 @@ other devices, tensors that carry gradients.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import textwrap
@@ -22,6 +23,7 @@ from mha_course.grading.mistakes import Mistake
 
 RTOL, ATOL = 1e-4, 1e-5  # float32 sums in another order stay well within these
 RTOL_NUMBER = 1e-6  # a count of a million must not be off by one hundred
+_NO_MISTAKE_KNOWN = "No known mistake matches. Work the example of the task through by hand."
 _LINE = 78  # nbgrader's command line cuts longer lines off
 
 
@@ -68,30 +70,94 @@ def check_tensor(
         Diagnosis: the answer is wrong; the message says how.
     """
     given = _as_tensor(actual, what, read)
-    right = expected.detach().double()
-    if _same(given, right):
-        return
-    names = axes.split()[-right.dim() :]
-    for mistake in mistakes:
-        if _same(given, torch.as_tensor(mistake.value).detach().double()):
-            shape = "" if given.shape == right.shape else _shapes(given, right, names)
-            _fail(f"{what} is wrong.", f"{shape}{mistake.says}", mistake.read or read)
-    if given.shape != right.shape:
-        reason = _why_this_shape(given, right, names)
-        _fail(f"{what} has the wrong shape.", f"{_shapes(given, right, names)}{reason}", read)
-    if not bool(given.isfinite().all()):
+    _compare(given, expected, what=what, axes=axes, read=read, mistakes=mistakes, hint=hint)
+
+
+def check_mask(
+    actual: object,
+    expected: Tensor,
+    *,
+    what: str,
+    axes: str,
+    read: str,
+    mistakes: Sequence[Mistake] = (),
+    hint: str = "",
+) -> None:
+    """Check that `actual` is the boolean mask `expected`: True = may attend.
+
+    Arguments as in `check_tensor`. Numbers in place of booleans are refused: torch would add a
+    mask of numbers to the scores.
+
+    Raises:
+        Diagnosis: the answer is wrong; the message says how.
+    """
+    if isinstance(actual, (list, tuple)):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            actual = torch.as_tensor(actual)
+    if isinstance(actual, Tensor) and actual.dtype == torch.bool:
+        given = actual.detach().cpu().double()
+    elif str(getattr(actual, "dtype", "")) == "bool":  # numpy
+        given = torch.as_tensor(actual).double()
+    else:
+        _as_tensor(actual, what, read)
         _fail(
-            f"{what} holds NaN or infinity.",
-            "A division by zero, a logarithm of zero or a softmax over nothing but −inf "
-            "leads to that.",
+            f"{what} holds numbers.",
+            "A mask is boolean, True = may attend. A comparison, or .bool(), makes one.",
             read,
         )
-    wrong = int((~_close(given, right)).sum())
-    _fail(
-        f"{what} has the right shape, but {wrong} of {right.numel()} numbers are wrong.",
-        hint or "No known mistake matches. Work the example of the task through by hand.",
-        read,
-    )
+    _compare(given, expected, what=what, axes=axes, read=read, mistakes=mistakes, hint=hint)
+
+
+def check_labels(
+    actual: object,
+    expected: str | Sequence[str],
+    *,
+    choices: Sequence[str],
+    what: str,
+    read: str,
+    mistakes: Sequence[Mistake] = (),
+    hint: str = "",
+) -> None:
+    """Check that `actual` is the right word out of several, or a list of such words.
+
+    Args:
+        actual: What the learner assigned or returned; upper case and spaces around do not matter.
+        expected: The right word or words.
+        choices: All words that may be given.
+        what: The name or the call, as the message should show it.
+        read: Anchor of the section to read.
+        mistakes: Wrong words to compare with, the likeliest first.
+        hint: What to look at when no known mistake matches.
+
+    Raises:
+        Diagnosis: a word is wrong; the message says how.
+    """
+    if actual is None or actual is ... or callable(actual):
+        _as_tensor(actual, what, read)  # says it
+    right = [expected] if isinstance(expected, str) else list(expected)
+    words = [actual] if isinstance(actual, str) else actual
+    if not isinstance(words, (list, tuple)) or not all(isinstance(word, str) for word in words):
+        kind = "a word" if isinstance(expected, str) else "a list of words"
+        _fail(
+            f"{what} is of type {type(actual).__name__}: {_short(actual)}.",
+            f"Asked is {kind}, such as {choices[0]!r}.",
+            read,
+        )
+    given = [word.strip().lower() for word in words]
+    unknown = [word for word in given if word not in {choice.lower() for choice in choices}]
+    if unknown:
+        _fail(f"{what} holds {unknown[0]!r}.", f"The words are {', '.join(choices)}.", read)
+    if len(given) != len(right):
+        _fail(f"{what} holds {len(given)} words.", f"Asked are {len(right)}.", read)
+    if given == [word.lower() for word in right]:
+        return
+    for mistake in mistakes:
+        value = (mistake.value,) if isinstance(mistake.value, str) else mistake.value
+        if isinstance(value, tuple) and given == list(value):
+            _fail(f"{what} is wrong.", mistake.says, mistake.read or read)
+    wrong = sum(one != other.lower() for one, other in zip(given, right, strict=True))
+    found = "is wrong" if len(right) == 1 else f"is wrong in {wrong} of {len(right)} words"
+    _fail(f"{what} {found}.", hint or _NO_MISTAKE_KNOWN, read)
 
 
 def check_number(
@@ -102,6 +168,7 @@ def check_number(
     read: str,
     mistakes: Sequence[Mistake] = (),
     whole: bool = False,
+    rtol: float = RTOL_NUMBER,
     hint: str = "",
 ) -> None:
     """Check that `actual` is the number `expected`.
@@ -113,6 +180,7 @@ def check_number(
         read: Anchor of the section to read.
         mistakes: Wrong numbers to compare with, the likeliest first.
         whole: Whether only an int will do, as for a size.
+        rtol: How far off it may be, relative to `expected`: RTOL for what float32 has computed.
         hint: What to look at when no known mistake matches.
 
     Raises:
@@ -122,16 +190,19 @@ def check_number(
     if given.numel() != 1:
         _fail(f"{what} holds {given.numel()} numbers.", "Asked is a single number.", read)
     number = float(given)
-    if not math.isclose(number, expected, rel_tol=RTOL_NUMBER):
+    if whole:
+        rtol = 0.0  # one off is wrong, in millions as well
+    if not math.isclose(number, expected, rel_tol=rtol, abs_tol=rtol / 10):
         for mistake in mistakes:
-            if math.isclose(number, float(mistake.value), rel_tol=RTOL_NUMBER):
+            if isinstance(mistake.value, (str, tuple)):
+                continue
+            if math.isclose(number, float(mistake.value), rel_tol=rtol, abs_tol=rtol / 10):
                 _fail(f"{what} is wrong: {number:g}.", mistake.says, mistake.read or read)
-        general = hint or "No known mistake matches. Work the example of the task through by hand."
-        _fail(f"{what} is wrong: {number:g}.", general, read)
+        _fail(f"{what} is wrong: {number:g}.", hint or _NO_MISTAKE_KNOWN, read)
     if whole and _is_float(actual):
         _fail(
             f"{what} is {number:g} as a float.",
-            "A size must be an int: divide with // and not with /.",
+            "A size or a count must be an int: divide with // and not with /.",
             read,
         )
 
@@ -194,6 +265,45 @@ def diagnose(found: str, likely: str, read: str) -> Diagnosis:
 
 def _fail(found: str, likely: str, read: str) -> NoReturn:
     raise diagnose(found, likely, read)
+
+
+def _compare(
+    given: Tensor,
+    expected: Tensor,
+    *,
+    what: str,
+    axes: str,
+    read: str,
+    mistakes: Sequence[Mistake],
+    hint: str,
+) -> None:
+    """Compare numbers with numbers, both as float64; see `check_tensor`."""
+    right = expected.detach().double()
+    if _same(given, right):
+        return
+    names = axes.split()[-right.dim() :]
+    for mistake in mistakes:
+        if isinstance(mistake.value, (str, tuple)):
+            continue
+        if _same(given, torch.as_tensor(mistake.value).detach().double()):
+            shape = "" if given.shape == right.shape else _shapes(given, right, names)
+            _fail(f"{what} is wrong.", f"{shape}{mistake.says}", mistake.read or read)
+    if given.shape != right.shape:
+        reason = _why_this_shape(given, right, names)
+        _fail(f"{what} has the wrong shape.", f"{_shapes(given, right, names)}{reason}", read)
+    if not bool(given.isfinite().all()):
+        _fail(
+            f"{what} holds NaN or infinity.",
+            "A division by zero, a logarithm of zero or a softmax over nothing but −inf "
+            "leads to that.",
+            read,
+        )
+    wrong = int((~_close(given, right)).sum())
+    _fail(
+        f"{what} has the right shape, but {wrong} of {right.numel()} numbers are wrong.",
+        hint or _NO_MISTAKE_KNOWN,
+        read,
+    )
 
 
 def _as_tensor(actual: object, what: str, read: str) -> Tensor:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from mha_course.attention import merge_heads, split_heads
-from mha_course.grading.mistakes import (
+from mha_course.grading.mistakes.heads import (
     merge_by_view,
     merge_interleaved,
     split_by_view,

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import dis
 import linecache
 import sys
 import traceback
 from collections.abc import Iterator
+from types import FrameType
 
 from mha_course.grading.diagnosis import Diagnosis, diagnose
 
 
 @contextlib.contextmanager
-def task(name: str, *, read: str) -> Iterator[None]:
+def task(name: str, *, read: str, shows: str = "") -> Iterator[None]:
     """Run the checks of a task, and say that they pass or why they could not.
 
     An exception in the learner's code becomes a Diagnosis that names it and its line. What is
     written to stderr, for example a warning in a right answer, goes to stdout: nbgrader gives no
-    points to a test cell that writes to stderr.
+    points to a test cell that writes to stderr. Names that the test assigns inside are put back to
+    what they were: no answer may depend on a variable of a test.
 
     Args:
-        name: As in the task's card: "Task 3".
+        name: As in the task's card: "Task 3"; for one of its parts, "Task 3, the masks".
         read: Anchor of the section to read.
+        shows: What the learner has shown when the checks pass, in a sentence.
 
     Raises:
         Diagnosis: a check failed, or the learner's code raised an exception.
     """
-    with contextlib.redirect_stderr(sys.stdout):
+    cell = sys._getframe(2)  # the with statement; frame 1 is contextlib's
+    with contextlib.redirect_stderr(sys.stdout), _names_left_alone(cell):
         try:
             yield
         except Diagnosis:
@@ -35,6 +40,26 @@ def task(name: str, *, read: str) -> Iterator[None]:
             found, likely = _explain(error)
             raise diagnose(f"{name}: {found}", likely, read) from None
     print(f"{name}: the tests in this cell pass.")
+    if shows:
+        print(f"What you just showed: {shows}")
+
+
+@contextlib.contextmanager
+def _names_left_alone(cell: FrameType) -> Iterator[None]:
+    """Put back what the code of a cell assigns."""
+    names = cell.f_globals
+    assigned = {
+        str(step.argval)
+        for step in dis.get_instructions(cell.f_code)
+        if step.opname in ("STORE_NAME", "STORE_GLOBAL") and cell.f_lasti < step.offset
+    }
+    before = {name: names[name] for name in assigned if name in names}
+    try:
+        yield
+    finally:
+        for name in assigned - set(before):
+            names.pop(name, None)
+        names.update(before)
 
 
 def _explain(error: Exception) -> tuple[str, str]:

@@ -13,25 +13,19 @@ import nbformat
 from nbformat import NotebookNode
 from students import Student
 
+from mha_course.grading.assignment import read_assignments
+from mha_course.grading.sitting import without_markers
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOLUTION = REPOSITORY / "solutions" / "heads" / "heads.ipynb"
 RELEASE = REPOSITORY / "exercises" / "heads" / "heads.ipynb"
 BOOK_URL = "https://book.example/mha"
 
-AUTOGRADED = (
-    "d_k_of_1024_by_16",
-    "head_dim",
-    "attention_weights",
-    "attend",
-    "mean_pattern",
-    "split_heads",
-    "merge_heads",
-    "multi_head",
-    "head_contributions",
-    "mha_parameters",
-    "price_of_w_o",
-)
-WRITTEN = ("why_one_head_is_not_enough", "law_or_convention")
+ASSIGNMENTS = {one.name: one for one in read_assignments(REPOSITORY / "solutions")}
+RELEASES = {one.name: one for one in read_assignments(REPOSITORY / "exercises")}
+HEADS = ASSIGNMENTS["heads"]
+AUTOGRADED = tuple(task.name for task in HEADS.autograded)
+WRITTEN = tuple(task.name for task in HEADS.written)
 
 
 def read(path: Path) -> NotebookNode:
@@ -45,11 +39,6 @@ def cells_by_id(notebook: NotebookNode) -> dict[str, NotebookNode]:
         for cell in notebook.cells
         if "nbgrader" in cell.metadata
     }
-
-
-def without_markers(source: str) -> str:
-    """Source of a solution cell as a student would have written it."""
-    return "\n".join(line for line in source.split("\n") if "SOLUTION" not in line)
 
 
 def submission(released: NotebookNode, solution: NotebookNode, student: Student) -> NotebookNode:
@@ -77,8 +66,9 @@ def submission(released: NotebookNode, solution: NotebookNode, student: Student)
 class Course:
     """A folder with a copy of the course, in which nbgrader runs as a subprocess."""
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path, assignment: str = "heads") -> None:
         self.folder = folder
+        self.assignment = assignment
         self.env = os.environ | {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "MHA_BOOK_URL": BOOK_URL,
@@ -113,7 +103,7 @@ class Course:
         return said
 
     def hand_in(self, name: str, notebook: NotebookNode) -> Path:
-        path = self.folder / "submitted" / name / "heads" / "heads.ipynb"
+        path = self.folder / "submitted" / name / self.assignment / f"{self.assignment}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(notebook, path)
         return path

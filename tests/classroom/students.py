@@ -149,6 +149,21 @@ STUDENTS: dict[str, Student] = {
                 """
         )
     ),
+    # the view mistake, and a multi-head attention that uses it
+    "calls_a_wrong_one": Student(
+        answers=_code(
+            split_heads="""
+                def split_heads(x, num_heads):
+                    B, T, width = x.shape
+                    return x.view(B, num_heads, T, width // num_heads)
+                """,
+            multi_head="""
+                def multi_head(x, W_Q, W_K, W_V, W_O, num_heads):
+                    q, k, v = (split_heads(x @ W, num_heads) for W in (W_Q, W_K, W_V))
+                    return merge_heads(attend(q, k, v)) @ W_O
+                """,
+        )
+    ),
     "wrong_scale": Student(
         answers=_code(
             attention_weights="""

@@ -13,6 +13,8 @@ from mha_course.grading import (
     Diagnosis,
     Mistake,
     book_link,
+    check_labels,
+    check_mask,
     check_number,
     check_raises,
     check_tensor,
@@ -173,6 +175,84 @@ def test_a_notebook_shows_the_message_alone() -> None:
     assert rest == str(failure.value).split("\n")
 
 
+# ------------------------------------------------------------------------------- masks
+
+MASK = torch.tensor([[True, False, False], [True, True, False]])
+
+
+@pytest.mark.parametrize(
+    "actual", [MASK, MASK.tolist(), MASK.numpy(), MASK.T.contiguous().T], ids=str
+)
+def test_right_masks_are_accepted(actual: object) -> None:
+    check_mask(actual, MASK, what="mask", axes="T_q T_k", read=READ)
+
+
+@pytest.mark.parametrize(
+    ("actual", "says"),
+    [
+        (None, "mask is None"),
+        (..., "still the three dots"),
+        ("text", "mask is of type str"),
+        (MASK.float(), "holds numbers. Likely mistake: A mask is boolean"),
+        (MASK.int().tolist(), "holds numbers"),
+        (~MASK, "mask is wrong. Likely mistake: Upside down."),
+        (MASK.T, "Your axes seem to be [T_k, T_q]"),
+        (MASK | True, "3 of 6 numbers are wrong"),
+    ],
+)
+def test_wrong_masks_are_explained(actual: object, says: str) -> None:
+    known = [Mistake("Upside down.", ~MASK)]
+    assert says in said(
+        check_mask, actual, MASK, what="mask", axes="T_q T_k", read=READ, mistakes=known
+    )
+
+
+# ------------------------------------------------------------------------------ labels
+
+CHOICES = ("near", "far", "mixed")
+
+
+def test_right_labels_are_accepted() -> None:
+    check_labels("far", "far", choices=CHOICES, what="label", read=READ)
+    check_labels(" Far ", "far", choices=CHOICES, what="label", read=READ)
+    check_labels(("near", "far"), ["near", "far"], choices=CHOICES, what="labels", read=READ)
+
+
+@pytest.mark.parametrize(
+    ("actual", "says"),
+    [
+        (None, "labels is None"),
+        (..., "still the three dots"),
+        (len, "labels is a function"),
+        (3, "labels is of type int: 3. Likely mistake: Asked is a list of words, such as 'near'"),
+        (["near", 1], "labels is of type list"),
+        (["near", "close"], "labels holds 'close'. Likely mistake: The words are near, far, mixed"),
+        (["near"], "labels holds 1 words. Likely mistake: Asked are 2"),
+        (["far", "near"], "labels is wrong. Likely mistake: Exchanged."),
+        (["mixed", "far"], "labels is wrong in 1 of 2 words. Likely mistake: No known mistake"),
+    ],
+)
+def test_wrong_labels_are_explained(actual: object, says: str) -> None:
+    known = [Mistake("Exchanged.", ("far", "near"))]
+    assert says in said(
+        check_labels,
+        actual,
+        ["near", "far"],
+        choices=CHOICES,
+        what="labels",
+        read=READ,
+        mistakes=known,
+    )
+
+
+def test_one_wrong_label_is_explained() -> None:
+    asked = {"choices": CHOICES, "what": "label", "read": READ}
+    assert "label is wrong." in said(check_labels, "near", "far", **asked)
+    assert "Asked is a word, such as 'near'" in said(check_labels, 3, "far", **asked)
+    known = [Mistake("Both.", "mixed")]
+    assert "Both." in said(check_labels, "mixed", "far", mistakes=known, **asked)
+
+
 # ----------------------------------------------------------------------------- numbers
 
 
@@ -187,7 +267,7 @@ def test_right_numbers_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("actual", "says"),
     [
-        (64.0, "is 64 as a float. Likely mistake: A size must be an int"),
+        (64.0, "is 64 as a float. Likely mistake: A size or a count must be an int"),
         (32, "d_k is wrong: 32. Likely mistake: Half of it."),
         (63, "d_k is wrong: 63. Likely mistake: No known mistake matches"),
         ([64, 64], "holds 2 numbers"),
@@ -205,6 +285,7 @@ def test_wrong_numbers_are_explained(actual: object, says: str) -> None:
 def test_a_count_must_be_exact() -> None:
     assert RTOL_NUMBER < 100 / 1_050_624
     said(check_number, 1_050_624 - 100, 1_050_624, what="count", read=READ)
+    said(check_number, 10**9 + 1, 10**9, what="count", read=READ, whole=True)
 
 
 # -------------------------------------------------------------------------- exceptions
@@ -247,29 +328,33 @@ HEADS = random_inputs((2, 3, 5, 4), seed=4)[0]
 PATTERNS = [[0, 0.8, 0, 0, 0, 0.2], [0.3, 0.3, 0.2, 0.2, 0, 0], [0, 0.3, 0, 0, 0, 0.7]]
 
 GATHERED = {
-    "attention_weights": (mistakes.of_attention_weights, reference.attention_weights, (Q, K)),
-    "attend": (mistakes.of_attend, reference.attend, (Q, K, V)),
-    "mean_pattern": (mistakes.of_mean_pattern, reference.mean_pattern, (PATTERNS,)),
-    "split_heads": (mistakes.of_split_heads, reference.split_heads, (X, 3)),
-    "merge_heads": (mistakes.of_merge_heads, reference.merge_heads, (HEADS,)),
+    "attention_weights": (
+        mistakes.heads.of_attention_weights,
+        reference.heads.attention_weights,
+        (Q, K),
+    ),
+    "attend": (mistakes.heads.of_attend, reference.heads.attend, (Q, K, V)),
+    "mean_pattern": (mistakes.heads.of_mean_pattern, reference.heads.mean_pattern, (PATTERNS,)),
+    "split_heads": (mistakes.heads.of_split_heads, reference.heads.split_heads, (X, 3)),
+    "merge_heads": (mistakes.heads.of_merge_heads, reference.heads.merge_heads, (HEADS,)),
     "multi_head": (
-        mistakes.of_multi_head,
-        reference.multi_head,
+        mistakes.heads.of_multi_head,
+        reference.heads.multi_head,
         (X, W_Q / 4, W_K / 4, W_V, W_O, 3),
     ),
     "multi_head, h*d_head != d_model": (
-        mistakes.of_multi_head,
-        reference.multi_head,
+        mistakes.heads.of_multi_head,
+        reference.heads.multi_head,
         (X2, W2[0] / 4, W2[1] / 4, W2[2], W2[3], 4),
     ),
     "head_contributions": (
-        mistakes.of_head_contributions,
-        reference.head_contributions,
+        mistakes.heads.of_head_contributions,
+        reference.heads.head_contributions,
         (HEADS, W_O),
     ),
     "head_contributions, h*d_head != d_model": (
-        mistakes.of_head_contributions,
-        reference.head_contributions,
+        mistakes.heads.of_head_contributions,
+        reference.heads.head_contributions,
         (HEADS, W2[3]),
     ),
 }
@@ -298,16 +383,16 @@ def test_mistakes_differ_from_the_right_answer_and_from_each_other(name: str) ->
 def test_mistakes_in_counting_are_never_the_right_count(
     d_model: int, num_heads: int, bias: bool
 ) -> None:
-    right = reference.mha_parameters(d_model, num_heads, bias)
-    known = mistakes.of_mha_parameters(d_model, num_heads, bias=bias)
+    right = reference.heads.mha_parameters(d_model, num_heads, bias)
+    known = mistakes.heads.of_mha_parameters(d_model, num_heads, bias=bias)
     # 1 + 3h = 4h holds for h = 1 only, and d/h divides 3 matrices into what 4 are for h = 3/4
     assert right not in {mistake.value for mistake in known}
 
 
 def test_every_sentence_ends_and_every_section_exists() -> None:
     known = [m for gather, _, inputs in GATHERED.values() for m in gather(*inputs)]
-    known += mistakes.of_head_dim(12, 4) + mistakes.of_mha_parameters(12, 4, bias=True)
-    known += mistakes.of_price_of_the_output_projection() + mistakes.of_same_with_w_o()
+    known += mistakes.heads.of_head_dim(12, 4) + mistakes.heads.of_mha_parameters(12, 4, bias=True)
+    known += mistakes.heads.of_price_of_the_output_projection() + mistakes.heads.of_same_with_w_o()
     for mistake in known:
         assert mistake.says[0].isupper()
         assert mistake.says.rstrip().endswith((".", "this."))
@@ -322,10 +407,12 @@ def test_reference_agrees_with_torch() -> None:
         torch_mha.in_proj_weight.copy_(torch.cat([W_Q.T, W_K.T, W_V.T]))
         torch_mha.out_proj.weight.copy_(W_O.T)
         expected, _ = torch_mha(X, X, X, need_weights=False)
-    actual = reference.multi_head(X, W_Q, W_K, W_V, W_O, 3)
+    actual = reference.heads.multi_head(X, W_Q, W_K, W_V, W_O, 3)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
-    total = reference.head_contributions(HEADS, W_O).sum(dim=1)
-    torch.testing.assert_close(total, reference.merge_heads(HEADS) @ W_O, rtol=1e-4, atol=1e-4)
+    total = reference.heads.head_contributions(HEADS, W_O).sum(dim=1)
+    torch.testing.assert_close(
+        total, reference.heads.merge_heads(HEADS) @ W_O, rtol=1e-4, atol=1e-4
+    )
 
 
 # ----------------------------------------------------------------------- around a check
@@ -344,6 +431,29 @@ def test_a_task_that_passes_says_so_and_leaves_stderr_empty(capsys) -> None:
     captured = capsys.readouterr()
     assert captured.out == "a warning\nTask 3: the tests in this cell pass.\n"
     assert captured.err == ""
+
+
+def test_a_task_says_what_has_been_shown(capsys) -> None:
+    with task("Task 3", read="split-and-merge", shows="it works."):
+        pass
+    assert capsys.readouterr().out.endswith("\nWhat you just showed: it works.\n")
+
+
+def test_what_a_test_assigns_does_not_stay() -> None:
+    cell = """
+kept = "the learner's"
+def check_it(x):
+    return x
+with task("Task 3", read="split-and-merge"):
+    for new in range(3):
+        kept = new
+    check_it(kept)
+"""
+    names = {"task": task}
+    exec(cell, names)
+    assert names["kept"] == "the learner's"
+    assert "new" not in names
+    assert "check_it" in names
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from mha_course import (
     merge_heads,
     split_heads,
 )
-from mha_course.grading.mistakes import (
+from mha_course.grading.mistakes.heads import (
     merge_by_view,
     merge_interleaved,
     split_by_view,

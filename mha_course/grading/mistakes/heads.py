@@ -1,35 +1,19 @@
-"""Known mistakes: the wrong value each of them leads to, and what to tell the learner.
+"""Known mistakes in the assignment `heads`.
 
 The small functions compute what a mistaken function would return. The functions `of_…` gather
-them for one exercise, as the list that a check compares a wrong answer with. Nothing here calls
-a learner's code.
+them for one task, as the list that a check compares a wrong answer with.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mha_course.grading import reference
-
-
-class Mistake(NamedTuple):
-    """One way to be wrong.
-
-    Attributes:
-        says: What is likely wrong, in a sentence or two.
-        value: What a function with this mistake returns.
-        read: Anchor of the section to read, where it is not the one of the whole exercise.
-    """
-
-    says: str
-    value: Tensor | float
-    read: str | None = None
-
+from mha_course.grading.mistakes.mistake import Mistake
+from mha_course.grading.reference import heads as reference
 
 # ------------------------------------------------------------------ attention of one head
 

@@ -1,4 +1,4 @@
-"""The right answers of the exercises, as functions with the learners' names.
+"""The right answers of the assignment `heads`, as functions with the learners' names.
 
 Most are the package's own functions; the others are short compositions of them.
 """

@@ -1,0 +1,111 @@
+"""The learner's own check of a notebook in the terminal: what the Validate button shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from nbformat import NotebookNode
+from nbgrader.preprocessors import Execute
+from nbgrader.utils import determine_grade
+
+from mha_course.grading.assignment import Assignment, Task, read_assignment
+
+TIMEOUT = 60  # seconds for a cell, as in nbgrader_config.py
+
+
+class Verdict(NamedTuple):
+    """What the visible tests say of one task.
+
+    Attributes:
+        task: The task.
+        points: Points of the test cells that pass; None for a written task.
+        says: What the failing tests say, or what is to be done.
+    """
+
+    task: Task
+    points: float | None
+    says: str
+
+
+def check_notebook(path: str | Path) -> list[Verdict]:
+    """Run a notebook from top to bottom in a kernel of its own, and judge each task.
+
+    The file itself stays as it is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no notebook of an assignment.
+    """
+    assignment = read_assignment(path)
+    if not assignment.tasks:
+        raise ValueError(f"{path} has no tasks: it is not an assignment of the course")
+    before = os.environ.get("NBGRADER_EXECUTION")
+    os.environ["NBGRADER_EXECUTION"] = "validate"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            os.environ.setdefault("IPYTHONDIR", scratch)
+            execute = Execute(timeout=TIMEOUT, error_on_timeout=_TOO_LONG)
+            execute.preprocess(
+                assignment.notebook, {"metadata": {"path": str(assignment.path.resolve().parent)}}
+            )
+    finally:
+        if before is None:
+            del os.environ["NBGRADER_EXECUTION"]
+        else:
+            os.environ["NBGRADER_EXECUTION"] = before
+    return [_verdict(assignment, task) for task in assignment.tasks]
+
+
+def lines(verdicts: list[Verdict]) -> list[str]:
+    """Return the verdicts as text: a line for each task, and what the failing ones say."""
+    found: list[str] = []
+    for verdict in verdicts:
+        task = verdict.task
+        mark = "·" if verdict.points is None else "✓" if verdict.points == task.points else "✗"
+        points = (
+            f"–/{task.points}" if verdict.points is None else f"{verdict.points:g}/{task.points}"
+        )
+        found.append(f"{mark} {points:>6}  {task.number} · {task.title}")
+        found += [f"          {line}" for line in verdict.says.split("\n") if line]
+    by_tests = [verdict for verdict in verdicts if verdict.points is not None]
+    got = sum(verdict.points or 0 for verdict in by_tests)
+    most = sum(verdict.task.points for verdict in by_tests)
+    found += ["", f"{got:g} of {most} points by the tests that you see; hidden ones come on top."]
+    return found
+
+
+_TOO_LONG = {
+    "ename": "CellTimeoutError",
+    "evalue": "",
+    "traceback": [f"This cell ran for more than {TIMEOUT} seconds. Is there an endless loop?"],
+}
+
+
+def _verdict(assignment: Assignment, task: Task) -> Verdict:
+    cells = assignment.cells()
+    if task.written:
+        points, _ = determine_grade(cells[task.name])
+        says = "not written yet" if points == 0 else "written; your instructor reads it"
+        return Verdict(task, None, says)
+    total, messages = 0.0, []
+    for name in task.tests:
+        points, most = determine_grade(cells[name])
+        total += points or 0
+        if points != most:
+            messages.append(_message(cells[name]))
+    return Verdict(task, total, "\n".join(messages))
+
+
+def _message(cell: NotebookNode) -> str:
+    """Return what a failing test cell printed as its error."""
+    for output in cell.outputs:
+        if output.output_type == "error":
+            return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
+    for output in cell.outputs:
+        if output.output_type == "stream" and output.name == "stderr":
+            return str(output.text)
+    return "The cell was not run."
