@@ -46,6 +46,22 @@ def plain(paragraph: str) -> str:
     return re.sub(r"^[-#*\s]+|\*\*|[*_](?=\w)|(?<=\w)[*_]", "", text)
 
 
+_TERM = re.compile(r"\{term\}`([^`<]*?)(?:\s*<([^`>]*)>)?`")
+
+
+def linked_terms(text: str) -> list[str]:
+    """The terms of the glossary that a page links to, in lower case, in their order."""
+    return [(target or shown).strip().lower() for shown, target in _TERM.findall(text)]
+
+
+def glossary() -> list[list[str]]:
+    """The entries of the glossary, each with its names in lower case."""
+    page = (CHAPTERS / "glossary.md").read_text(encoding="utf-8")
+    block = page.partition(":::{glossary}\n:sorted:\n\n")[2].partition("\n:::")[0]
+    entries = block.split("\n\n")
+    return [[x.lower() for x in e.splitlines() if not x.startswith(" ")] for e in entries]
+
+
 def sentences(text: str) -> list[str]:
     """Sentences of the running text, without headings."""
     found = []
@@ -64,7 +80,7 @@ def reading_minutes(text: str) -> float:
     words = _count_words(plain(without_code(text))) + _count_words(" ".join(claims_said(text)))
     words -= _count_words(" ".join(questions)) / 2
     cells = _CELL.findall(text)
-    shown = [cell for cell in cells if not re.search(r"remove-cell|hide-input", cell)]
+    shown = [cell for cell in cells if not re.search(r"remove-cell|remove-input|hide-input", cell)]
     lines = sum(cell.count("\n") - 1 for cell in shown)
     figures = sum("    name: fig-" in cell for cell in cells)
     return words / 160 + lines / 25 + figures / 2

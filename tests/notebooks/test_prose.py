@@ -13,6 +13,8 @@ import textstat
 from prose import (
     CHAPTERS,
     claims_said,
+    glossary,
+    linked_terms,
     paragraphs,
     plain,
     reading_minutes,
@@ -129,6 +131,46 @@ def test_no_filler(page: Path) -> None:
     assert found == []
 
 
+# -------------------------------------------------------------------------------- glossary
+
+FEWEST_TERMS, MOST_TERMS = 4, 12  # links to the glossary on one page
+WITHOUT_TERMS = {"references", "reference", "for-instructors", "exercises", "glossary"}
+
+# Terms that no page links to, and why they stand in the glossary all the same
+UNLINKED = {
+    "bootstrap": "how the reports of `mha-course heads` get their intervals",
+    "d_v": "a size, in a table of the notation page",
+    "layer normalisation": "in docstrings of the package",
+    "loop form": "one of three values of `form`; the other two are linked",
+    "mean ablation": "an option of the package",
+    "prefix matching": "what papers call the score of an induction head",
+}
+
+
+@pytest.mark.parametrize(
+    "page", [p for p in PAGES if p.stem not in WITHOUT_TERMS], ids=lambda page: page.stem
+)
+def test_page_links_to_some_terms_each_once(page: Path) -> None:
+    terms = linked_terms(read(page))
+    assert FEWEST_TERMS <= len(terms) <= MOST_TERMS
+    assert sorted(terms) == sorted(set(terms)), "the first use is linked, no other"
+
+
+def test_terms_and_pages_agree() -> None:
+    linked = {t for p in PAGES if p.stem != "glossary" for t in linked_terms(read(p))}
+    entries = glossary()
+    assert linked <= {name for names in entries for name in names}
+    unlinked = {names[0] for names in entries if not linked & set(names)}
+    assert unlinked == UNLINKED.keys(), "link to the term where it is first used, or list it"
+
+
+def test_links_to_terms_are_seen() -> None:
+    text = "A {term}`head`, two {term}`Heads <head>` and {term}`W_Q, W_K, W_V`."
+    assert linked_terms(text) == ["head", "head", "w_q, w_k, w_v"]
+    assert plain(text) == "A head, two Heads and WQ, WK, WV."  # underscores go
+    assert ["mha", "multi-head attention"] in glossary()
+
+
 # -------------------------------------------------------------------------------- spelling
 
 
@@ -176,6 +218,6 @@ def test_words_of_the_code_are_right() -> None:
     """Docstrings, comments and messages too, in either spelling: libraries are American."""
     folders = ["mha_course", "tests", "benchmarks", "README.md", "CONTRIBUTING.md", "solutions"]
     command = [sys.executable, "-m", "codespell_lib", "--skip", "*.json,*.pyc,__pycache__"]
-    words = "--ignore-words-list=abd,hist,te,ser,ans,nd,fo,ba,bu,ist,teh,utili"
+    words = "--ignore-words-list=abd,hist,te,ser,ans,nd,fo,ba,bu,ist,teh,utili,notin"
     result = subprocess.run([*command, words, *folders], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout == ""
