@@ -48,6 +48,12 @@ c.Execute.error_on_timeout = {
     ],
 }
 
+# nbgrader's own, and no warning about how kernels talk on this machine.
+c.Execute.extra_arguments = [
+    "--HistoryManager.hist_file=:memory:",
+    "--IPKernelApp.log_level=ERROR",
+]
+
 # A test cell that a learner deleted is put back before grading.
 c.OverwriteCells.add_missing_cells = True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,20 +42,15 @@ def check_notebook(path: str | Path) -> list[Verdict]:
     assignment = read_assignment(path)
     if not assignment.tasks:
         raise ValueError(f"{path} has no tasks: it is not an assignment of the course")
-    before = os.environ.get("NBGRADER_EXECUTION")
-    os.environ["NBGRADER_EXECUTION"] = "validate"
+    folder = assignment.path.resolve().parent
+    execute = Execute(timeout=TIMEOUT, error_on_timeout=_TOO_LONG, extra_arguments=_QUIET_KERNEL)
+    before = dict(os.environ)
+    os.environ |= _book(folder)  # the kernel inherits it
     try:
-        with tempfile.TemporaryDirectory() as scratch:
-            os.environ.setdefault("IPYTHONDIR", scratch)
-            execute = Execute(timeout=TIMEOUT, error_on_timeout=_TOO_LONG)
-            execute.preprocess(
-                assignment.notebook, {"metadata": {"path": str(assignment.path.resolve().parent)}}
-            )
+        execute.preprocess(assignment.notebook, {"metadata": {"path": str(folder)}})
     finally:
-        if before is None:
-            del os.environ["NBGRADER_EXECUTION"]
-        else:
-            os.environ["NBGRADER_EXECUTION"] = before
+        os.environ.clear()
+        os.environ |= before
     return [_verdict(assignment, task) for task in assignment.tasks]
 
 
@@ -78,11 +72,23 @@ def lines(verdicts: list[Verdict]) -> list[str]:
     return found
 
 
+# nbgrader's own, and no word about how kernels talk to each other on this machine
+_QUIET_KERNEL = ["--HistoryManager.hist_file=:memory:", "--IPKernelApp.log_level=ERROR"]
 _TOO_LONG = {
     "ename": "CellTimeoutError",
     "evalue": "",
     "traceback": [f"This cell ran for more than {TIMEOUT} seconds. Is there an endless loop?"],
 }
+
+
+def _book(folder: Path) -> dict[str, str]:
+    """Say where links lead: to the book built beside the exercises, unless told otherwise."""
+    if os.environ.get("MHA_BOOK_URL"):
+        return {}
+    for parent in folder.parents:
+        if (parent / "_build" / "html" / "index.html").is_file():
+            return {"MHA_BOOK_URL": (parent / "_build" / "html").as_uri()}
+    return {}
 
 
 def _verdict(assignment: Assignment, task: Task) -> Verdict:
@@ -97,12 +103,14 @@ def _verdict(assignment: Assignment, task: Task) -> Verdict:
         total += points or 0
         if points != most:
             messages.append(_message(cells[name]))
-    return Verdict(task, total, "\n".join(messages))
+    return Verdict(task, total, "\n".join(dict.fromkeys(messages)))
 
 
 def _message(cell: NotebookNode) -> str:
     """Return what a failing test cell printed as its error."""
     for output in cell.outputs:
+        if output.output_type == "error" and "The task is not done yet." in output.evalue:
+            return "not done yet"
         if output.output_type == "error":
             return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback))
     for output in cell.outputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -27,14 +27,12 @@ def tasks_of_page(page: str, *, exercises: Path = EXERCISES) -> HTML:
     ]
     if not found:
         raise ValueError(f"no task of {exercises} belongs to the chapter {page!r}")
-    rows = (_row(f"<code>{escape(one.name)}</code>", task) for one, task in found)
-    return _table(("assignment", *_HEAD), rows)
+    return _table(_HEAD, [_row(task, one.name) for one, task in found])
 
 
 def tasks_of_assignment(assignment: Assignment) -> HTML:
     """Table of all tasks of one assignment."""
-    rows = (_row(None, task) for task in assignment.tasks)
-    return _table(_HEAD, rows)
+    return _table(_HEAD, [_row(task) for task in assignment.tasks])
 
 
 def overview(*, exercises: Path = EXERCISES) -> HTML:
@@ -45,26 +43,28 @@ def overview(*, exercises: Path = EXERCISES) -> HTML:
         name = f'<th scope="row"><code>{escape(one.name)}</code></th>'
         numbers = "".join(f"<td>{cell}</td>" for cell in cells)
         rows.append(f"<tr>{name}<td>{escape(one.title)}</td>{numbers}</tr>")
-    head = ("assignment", "what it is", "graded by tests", "written", "points", "minutes")
+    head = ("name", "what it is", "by tests", "written", "points", "minutes")
     return _table(head, rows)
 
 
-_HEAD = ("task", "what it is", "points", "minutes", "difficulty", "importance")
+_HEAD = ("task", "what it is", "difficulty", "points", "minutes")
 
 
-def _row(first: str | None, task: Task) -> str:
-    cells = (task.title, task.points, task.minutes, task.difficulty, task.importance)
-    before = "" if first is None else f"<td>{first}</td>"
+def _row(task: Task, assignment: str = "") -> str:
+    """Return one task; on pages with several assignments, it begins with the name of its own."""
+    number = task.number[0].lower() + task.number[1:] if assignment else task.number
+    name = f"<code>{escape(assignment)}</code> {number}" if assignment else number
+    cells = (task.title, task.difficulty, task.points, task.minutes)
     return (
-        f'<tr>{before}<th scope="row">{escape(task.number)}</th>'
+        f'<tr><th scope="row">{name}</th>'
         + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells)
         + "</tr>"
     )
 
 
-def _table(head: Iterable[str], rows: Iterable[str]) -> HTML:
+def _table(head: Sequence[str], rows: Sequence[str]) -> HTML:
     names = "".join(f'<th scope="col">{name}</th>' for name in head)
     return HTML(
-        f'<table class="table"><thead><tr>{names}</tr></thead>'
+        f'<table class="table mha-tasks"><thead><tr>{names}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
     )

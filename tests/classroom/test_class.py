@@ -224,6 +224,20 @@ def test_validate(course: Course) -> None:
     assert "only renames the axes" in _one_line(said)
 
 
+def test_a_grade_can_be_made_again(course: Course, points) -> None:
+    """A student's hidden tests draw the same inputs when they are graded again."""
+    graded = course.folder / "autograded" / "slices" / "heads" / "heads.ipynb"
+    before = read(graded)
+    course.nbgrader("autograde", "heads", "--student", "slices", "--force")
+    after = read(graded)
+    assert after.metadata.mha_course.student_seed == before.metadata.mha_course.student_seed
+    with Gradebook(f"sqlite:///{course.folder / 'gradebook.db'}") as gradebook:
+        again = gradebook.find_submission("heads", "slices").notebooks[0].grades
+        assert {grade.name: grade.auto_score for grade in again} == {
+            name: score for name, (score, _) in points["slices"].items()
+        }
+
+
 def test_exercises_are_what_nbgrader_makes_of_the_solutions(course: Course) -> None:
     made = course.folder / "exercises" / "heads" / "heads.ipynb"
     assert RELEASE.exists(), "exercises/heads/heads.ipynb is missing: run `make exercises`"

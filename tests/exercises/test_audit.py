@@ -42,6 +42,16 @@ def test_there_are_enough_of_everything() -> None:
     assert sum(len(bank.right) for bank in banks) >= 130
 
 
+def test_the_readme_counts_right() -> None:
+    banks = [bank_of(name) for name in ASSIGNMENTS]
+    graded = sum(len(one.autograded) for one in ASSIGNMENTS.values())
+    written = sum(len(one.written) for one in ASSIGNMENTS.values())
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"{graded} tasks that tests grade and {written} that you read" in readme
+    assert f"runs {sum(len(bank.wrong) for bank in banks)} wrong answers" in readme
+    assert f"{sum(len(bank.right) for bank in banks)} right ones in other styles" in readme
+
+
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_answers_in_a_bank_differ(name: str) -> None:
     bank = bank_of(name)

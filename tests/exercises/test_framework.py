@@ -408,3 +408,53 @@ def test_wrong_use_is_explained(
     options += ["--banks", str(course / "banks")]
     assert cli.main(["audit-exercises", *options, *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+# ------------------------------------------------------------- the learner's own check
+
+
+def check(course: Path, answer: str, written: str, capsys: pytest.CaptureFixture[str]):
+    """Hand an answer to the command; return its exit code and what it printed."""
+    path = course / "exercises" / "numbers" / "numbers.ipynb"
+    made = nbformat.read(path, as_version=4)
+    if answer:
+        made.cells[2].source = answer
+    made.cells[5].source = written
+    nbformat.write(made, path)
+    before = path.read_bytes()
+    code = cli.main(["check", str(path)])
+    assert path.read_bytes() == before
+    return code, capsys.readouterr().out
+
+
+def test_check_says_what_is_to_be_done(course: Path, capsys) -> None:
+    code, said = check(course, "", "Because.", capsys)
+    assert code == 1
+    assert "✗    0/2  Task 1 · Twice\n          not done yet\n" in said
+    assert "0 of 2 points by the tests that you see" in said
+
+
+def test_check_names_a_mistake_and_links_to_the_book(course: Path, capsys) -> None:
+    (course / "_build" / "html").mkdir(parents=True)
+    (course / "_build" / "html" / "index.html").touch()
+    code, said = check(course, "def twice(x):\n    return x * x", "Because.", capsys)
+    assert code == 1
+    assert "Likely mistake: That is a square." in said
+    page = course / "_build" / "html" / "chapters" / "cutting-d-model-into-heads.html"
+    assert f"Read: {page.as_uri()}#split-and-merge" in " ".join(said.split())
+    assert "MHA_BOOK_URL" not in os.environ
+
+
+def test_check_is_content_with_what_passes(course: Path, capsys) -> None:
+    code, said = check(course, "def twice(x):\n    return x + x", "My own words.", capsys)
+    assert code == 0
+    assert "✓    2/2  Task 1 · Twice" in said
+    assert "·    –/3  Written task 1 · Why\n          written; your instructor reads it" in said
+
+
+def test_check_of_what_is_no_exercise(course: Path, capsys) -> None:
+    (course / "other.ipynb").write_text("{}")
+    assert cli.main(["check", str(course / "other.ipynb")]) == 2
+    assert "is not a notebook" in capsys.readouterr().err
+    assert cli.main(["check", str(course / "nowhere.ipynb")]) == 2
+    assert "nowhere.ipynb" in capsys.readouterr().err
