@@ -206,8 +206,8 @@ WRONG = [
     Wrong(
         "attention_weights",
         "each weight is on its own",
-        WEIGHTS.format("scores.sigmoid()"),
-        "numbers are wrong",
+        WEIGHTS.format("(scores / query.shape[-1] ** 0.5).sigmoid()"),
+        "made of its own score alone",
     ),
     Wrong("attend", "keys are averaged", ATTEND.format("scores.softmax(-1) @ key"), "keys are av"),
     Wrong(
@@ -232,7 +232,7 @@ WRONG = [
         ATTEND.format(
             "value.gather(-2, scores.argmax(-1, True).expand(*scores.shape[:-1], value.shape[-1]))"
         ),
-        "numbers are wrong",
+        "the value of its best key alone",
     ),
     Wrong(
         "attend",

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mha_course.grading.mistakes.mistake import Mistake
 from mha_course.grading.reference import heads as reference
@@ -93,6 +93,12 @@ def of_attention_weights(query: Tensor, key: Tensor) -> list[Mistake]:
             scores_without_softmax(query, key),
             one_average,
         ),
+        Mistake(
+            "Each weight is made of its own score alone, with a sigmoid. The keys share out the "
+            "attention of a query: the softmax makes each row add up to 1.",
+            scores_without_softmax(query, key).sigmoid(),
+            one_average,
+        ),
     ]
     if query.dim() == 4:
         h = query.shape[1]
@@ -134,6 +140,11 @@ def of_attend(query: Tensor, key: Tensor, value: Tensor) -> list[Mistake]:
             "This is the plain mean of the values, the same for every query. "
             "Weight the values with the attention weights.",
             value.mean(dim=-2, keepdim=True).expand(*weights.shape[:-1], value.shape[-1]),
+        ),
+        Mistake(
+            "Each query gets the value of its best key alone. A head averages all values, each "
+            "with its weight.",
+            nn.functional.one_hot(weights.argmax(dim=-1), weights.shape[-1]).to(value) @ value,
         ),
     ]
     return found + [
