@@ -29,7 +29,7 @@ $(READY): requirements.txt pyproject.toml .ci/constraints.txt
 
 book: $(READY) ## Build the site into _build/html; any warning or failing cell stops it
 	@$(BIN)/jupyter-book build -W -n --keep-going --all . || { \
-	  echo 'make book: the site was NOT built: a page gave a warning, or one of its cells failed.' >&2; \
+	  echo 'make book: the site is NOT complete: a page gave a warning, or one of its cells failed.' >&2; \
 	  echo 'The lines above marked WARNING or ERROR say which; mend that page and run make book again.' >&2; exit 1; }
 
 test: book ## Run everything that must hold: lint, types, tests, notebooks, grading

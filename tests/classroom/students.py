@@ -7,8 +7,11 @@ they are filled in from the solution, and replaces some cells by `answers`: task
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from textwrap import dedent
 from typing import Literal
+
+from mha_course.grading.bank import read_bank
 
 WEIGHTS = """
 def attention_weights(query, key):
@@ -39,72 +42,9 @@ def _code(**answers: str) -> dict[str, str]:
     return {task: dedent(source).strip() for task, source in answers.items()}
 
 
-OTHER_STYLE = _code(
-    d_k_of_1024_by_16="""
-        import torch as t
-        d_k = torch.tensor(1024 / 16)
-        d_k_base = 512 / 8
-        print(d_k)
-        """,
-    head_dim="""
-        def head_dim(d_model, num_heads):
-            width, rest = divmod(d_model, num_heads)
-            if rest:
-                raise ValueError("%d heads cannot share %d columns" % (num_heads, d_model))
-            return width
-        """,
-    attention_weights="""
-        import warnings
-
-        def attention_weights(query, key):
-            warnings.warn("a right answer may warn")
-            query *= query.shape[-1] ** -0.5  # in place, on a copy of its own
-            e = torch.einsum("...qd,...kd->...qk", query.double(), key.double()).exp()
-            return e / e.sum(-1, keepdim=True)
-        """,
-    attend="""
-        def attend(query, key, value):
-            return torch.nn.functional.scaled_dot_product_attention(query, key, value)
-        """,
-    mean_pattern="""
-        def mean_pattern(patterns):
-            return torch.tensor(patterns).mean(0)
-        """,
-    split_heads="""
-        def split_heads(x, num_heads):
-            print("splitting", x.shape)
-            return torch.stack(x.chunk(num_heads, dim=-1), dim=1)
-        """,
-    merge_heads="""
-        def merge_heads(x):
-            return torch.cat([x[:, i] for i in range(x.shape[1])], dim=-1)
-        """,
-    multi_head="""
-        def multi_head(x, W_Q, W_K, W_V, W_O, num_heads):
-            d = W_Q.shape[1] // num_heads
-            output = 0
-            for i in range(num_heads):
-                part = slice(i * d, (i + 1) * d)
-                q, k, v = x @ W_Q[:, part], x @ W_K[:, part], x @ W_V[:, part]
-                output = output + (q @ k.mT / d**0.5).softmax(-1) @ v @ W_O[part]
-            return torch.nn.Parameter(output)
-        """,
-    head_contributions="""
-        def head_contributions(z, W_O):
-            W = W_O.view(z.shape[1], z.shape[3], -1)
-            return torch.einsum("bhtd,hdm->bhtm", z, W).tolist()
-        """,
-    mha_parameters="""
-        def mha_parameters(d_model, num_heads, bias):
-            mha = torch.nn.MultiheadAttention(d_model, num_heads, bias=bias)
-            return sum(p.numel() for p in mha.parameters())
-        """,
-    price_of_w_o="""
-        price_of_the_output_projection = lambda d_model: 4 / 3
-        same_with_w_o = lambda d_model: 1
-        """,
-    why_one_head_is_not_enough="One head returns one average.",
-)
+OTHER_STYLE: dict[str, str] = {"why_one_head_is_not_enough": "One head returns one average."}
+for _right in read_bank(Path(__file__).parents[1] / "exercises" / "heads.py").right:
+    OTHER_STYLE.setdefault(_right.task, _right.code)
 
 STUDENTS: dict[str, Student] = {
     "complete": Student(),
