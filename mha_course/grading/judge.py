@@ -1,0 +1,659 @@
+"""The judge: it runs test cells where the learner's code never runs.
+
+A name that a test uses and no test has defined is the learner's. The judge asks the learner's
+process for it: plain values come over, functions are called there, and other objects stay there
+and are stood in for by a `Remote`. Nothing of what comes is executed, and equality, truth and
+conversion to a number are never asked of the learner's objects.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import builtins
+import contextlib
+import importlib
+import io
+import itertools
+import linecache
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from types import CodeType, FrameType, TracebackType
+from typing import Any, NamedTuple, NoReturn
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+
+from mha_course.grading.diagnosis import Diagnosis
+from mha_course.grading.fixtures import SEED_VARIABLE
+from mha_course.grading.sitting import without_hidden_tests
+from mha_course.grading.wire import (
+    MOST_PARTS,
+    Channel,
+    Closed,
+    Late,
+    WireError,
+    decode,
+    encode,
+    text,
+)
+
+Connect = Callable[[], AbstractContextManager[socket.socket]]
+
+_MOST_LINES = 50  # of the learner's frames in an exception
+_DEEPEST = 20  # calls back within calls
+_ENDED = (
+    "The process of this submission ended in the middle of the cell: its code left Python, "
+    "crashed, or was stopped by a limit."
+)
+
+
+# Methods that say whether something is right: an object of the learner's could always say yes.
+_VERDICTS = frozenset("all allclose any array_equal eq equal equals isclose ne".split())  # noqa: SIM905
+# Names that tests use without importing them, since a cell of the learner's has done so.
+_MODULES = {"math": "math", "np": "numpy", "numpy": "numpy", "torch": "torch", "nn": "torch.nn"}
+
+
+class Limits(NamedTuple):
+    """What a submission may take.
+
+    Attributes:
+        cell: Seconds for one cell, the learner's or a test.
+        grace: Seconds more for a process to stop by itself and keep what it has defined.
+        total: Seconds for all cells.
+        callbacks: Calls of the test's own functions, in one cell.
+        outputs: Outputs of one cell.
+        text: Characters of a text in an output.
+        image: Bytes of a picture in an output.
+    """
+
+    cell: float = 60.0
+    grace: float = 2.0
+    total: float = 600.0
+    callbacks: int = 10_000
+    outputs: int = 100
+    text: int = 100_000
+    image: int = 5_000_000
+
+
+class TestOutcome(NamedTuple):
+    """What became of a test cell.
+
+    Attributes:
+        outputs: As nbformat has them, for the notebook that the learner gets back.
+        error: Why it is not passed, in one line; None if it is.
+        score: The number that the cell ends with, which nbgrader takes for its points.
+    """
+
+    outputs: list[NotebookNode]
+    error: str | None
+    score: float | None
+
+
+TestOutcome.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it
+
+
+class LearnerLost(BaseException):
+    """The learner's process is of no use any more; the message says why."""
+
+
+class Remote:
+    """An object of the learner's. Its attributes are plain values, or Remote as well."""
+
+    __slots__ = ("_link", "_number", "_shown")
+
+    def __init__(self, link: _Link, number: int, shown: str) -> None:
+        self._link, self._number, self._shown = link, number, shown
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what torch, numpy and Python ask for
+            raise AttributeError(name)
+        if name in _VERDICTS:
+            raise AttributeError(f"a test cannot ask {self._shown} for {name}: that is its verdict")
+        return self._link.ask("attribute", object=self._number, name=name)
+
+    def __iter__(self) -> Iterator[Any]:
+        found = self._link.ask("items", object=self._number)
+        return iter(found if isinstance(found, list) else [])
+
+    def __repr__(self) -> str:
+        return self._shown
+
+
+class _Callable(Remote):
+    __slots__ = ()
+
+    def __call__(self, *args: object, **kwargs: object) -> Any:
+        link = self._link
+        given = {"args": link.encoded(args), "kwargs": link.encoded(kwargs)}
+        return link.ask("call", object=self._number, **given)
+
+
+class _Sequence(Remote):
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        found = self._link.ask("length", object=self._number)
+        if type(found) is not int or not 0 <= found <= MOST_PARTS:
+            raise TypeError(f"{self._shown} has no length")
+        return found
+
+    def __getitem__(self, key: object) -> Any:
+        return self._link.ask("item", object=self._number, key=self._link.encoded(key))
+
+
+class _CallableSequence(_Callable, _Sequence):
+    __slots__ = ()
+
+
+_REMOTES: dict[tuple[bool, bool], type[Remote]] = {
+    (False, False): Remote,
+    (True, False): _Callable,
+    (False, True): _Sequence,
+    (True, True): _CallableSequence,
+}
+
+
+class _Link:
+    """A connection to one learner's process, until it is lost."""
+
+    def __init__(self, connection: socket.socket, limits: Limits) -> None:
+        self._channel = Channel(connection)
+        self._limits = limits
+        self._numbers = itertools.count()
+        self.lost: LearnerLost | None = None
+        self.deadline = 0.0
+        self.begin(0.0)
+
+    def begin(self, deadline: float) -> None:
+        """Begin a cell: what an earlier one lent to the learner is taken back."""
+        self.deadline = deadline
+        self._lent: list[Callable[..., object]] = []
+        self._callbacks = self._depth = 0
+
+    def end(self) -> None:
+        """End a cell.
+
+        Raises:
+            LearnerLost: the learner's process has said something that nobody asked for.
+        """
+        if self.lost is None and self._channel.pending():
+            self._lose("The process of this submission ended, or spoke without being asked.")
+
+    def gone(self) -> bool:
+        """Return whether the process can answer no more."""
+        return self.lost is not None or self._channel.pending()
+
+    def closed_with(self, error: BaseException | None) -> BaseException | None:
+        """Return what a test ended with: a lost process, whatever the test made of it."""
+        if isinstance(error, LearnerLost) and self.lost is None:
+            self.lost = error
+        return self.lost or error
+
+    def ask(self, op: str, **fields: object) -> Any:
+        """Return the learner's answer; what it has printed meanwhile is printed.
+
+        Raises:
+            Exception: what the learner's code has raised, as the nearest class of Python's own.
+            LearnerLost: there is no answer.
+        """
+        answer = self._exchange(op, fields)
+        with self._strict():
+            outputs = _shown(answer.get("outputs"), self._limits)
+            error = _raised(answer["error"]) if "error" in answer else None
+            value = None if error else decode(answer["value"], self._resolve)
+        for output in outputs:
+            if output.output_type == "stream":
+                sys.stdout.write(output.text)  # not on stderr: a warning must cost no points
+        if error:
+            raise error
+        return value
+
+    def run(self, source: str, number: int) -> list[NotebookNode]:
+        """Run a cell of the learner's and return its outputs.
+
+        Raises:
+            LearnerLost: the process did not survive it.
+        """
+        answer = self._exchange("run", {"source": source, "cell": number})
+        with self._strict():
+            return _shown(answer.get("outputs"), self._limits)
+
+    def encoded(self, value: object) -> Any:
+        """Return a value of the test's as JSON, for the learner.
+
+        Raises:
+            TypeError: it is of a kind that cannot be sent.
+        """
+        try:
+            return encode(value, self._refer)
+        except WireError as error:
+            raise TypeError(f"this test cannot give that to the learner's code: {error}") from None
+
+    def _exchange(self, op: str, fields: dict[str, object]) -> dict[str, Any]:
+        if self.lost is not None:
+            raise LearnerLost(*self.lost.args)
+        number = next(self._numbers)
+        with self._strict():
+            # a moment at least: the learner's own alarm says where the time went
+            left = max(self.deadline - time.monotonic(), 0.001)
+            asked = {"number": number, "seconds": left, "limit": self._limits.cell}
+            until = self.deadline + self._limits.grace
+            self._channel.send({"op": op} | asked | fields, until)
+            while "callback" in (message := self._channel.receive(until)):
+                self._channel.send(self._called_back(message), until)
+            if message.get("answers") != number or not {"value", "error"} & set(message):
+                raise WireError("an answer belongs to no question")
+        return message
+
+    @contextlib.contextmanager
+    def _strict(self) -> Iterator[None]:
+        """Give the process up when it breaks a rule."""
+        try:
+            yield
+        except Closed:
+            self._lose(_ENDED)
+        except Late:
+            self._lose(
+                f"The cell ran for more than {self._limits.cell:g} seconds, and did not stop."
+            )
+        except Exception as error:  # whatever is odd about what came
+            why = str(error) if isinstance(error, WireError) else type(error).__name__
+            self._lose(f"The process of this submission sent what is no answer: {why}.")
+
+    def _lose(self, why: str) -> NoReturn:
+        self.lost = LearnerLost(why)
+        raise LearnerLost(why) from None
+
+    def _called_back(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Call a function of the test's that the learner's code was given."""
+        number = message["callback"]
+        self._callbacks += 1
+        if type(number) is not int or not 0 <= number < len(self._lent):
+            raise WireError("it calls a function that it was not given")
+        if self._callbacks > self._limits.callbacks or self._depth >= _DEEPEST:
+            raise WireError(f"it calls the test's functions {self._callbacks} times")
+        args = decode(message["args"], self._resolve)
+        kwargs = decode(message["kwargs"], self._resolve)
+        if type(args) is not tuple or type(kwargs) is not dict:
+            raise WireError("the arguments of a call are none")
+        self._depth += 1
+        try:
+            return {"value": self.encoded(self._lent[number](*args, **kwargs))}
+        except Exception as error:
+            classes = [one.__name__ for one in type(error).__mro__]
+            return {"error": {"classes": classes, "message": str(error)}}
+        finally:
+            self._depth -= 1
+
+    def _refer(self, value: object) -> dict[str, Any]:
+        if isinstance(value, Remote):
+            if value._link is not self:
+                raise WireError("it belongs to a process that has ended")
+            return {"!object": value._number}
+        if not callable(value):
+            raise WireError(f"{type(value).__name__} is no plain value")
+        self._lent.append(value)
+        return {"!callable": len(self._lent) - 1, "name": getattr(value, "__name__", "function")}
+
+    def _resolve(self, data: dict[str, Any]) -> Remote:
+        number = data.get("!object")
+        if type(number) is not int or not 0 <= number < 2**31:
+            raise WireError("a value is of no known kind")
+        kind = _REMOTES[data.get("callable") is True, data.get("sequence") is True]
+        # messages name the type and show the object, as they do where the object is at hand
+        named = type(_name(data.get("type"), "object"), (kind,), {"__slots__": ()})
+        return named(self, number, text(data.get("shown"), 1000))  # type: ignore[no-any-return]
+
+
+class _Names(dict[str, Any]):
+    """The names of the test cells; those that are missing are the learner's."""
+
+    def __init__(self, ask: Callable[[str], list[Any]]) -> None:
+        super().__init__(__name__="__main__", __builtins__=builtins)
+        self._ask = ask
+
+    def __missing__(self, name: str) -> Any:
+        if hasattr(builtins, name):  # the learner cannot replace Python's own
+            raise KeyError(name)
+        if name in _MODULES:
+            return importlib.import_module(_MODULES[name])
+        found = self._ask(name)
+        if not found:
+            raise KeyError(name)
+        return found[0]
+
+
+class _Cell(NamedTuple):
+    source: str
+    number: int
+
+
+class Judge:
+    """Runs the cells of one submission: the learner's over there, the tests here.
+
+    It belongs to a process of its own, and runs one cell at a time.
+
+    Args:
+        connect: Returns a context with a connection to a fresh learner's process, in which
+            `mha_course.grading.learner.serve` runs; leaving the context ends the process.
+        limits: What the submission may take.
+    """
+
+    def __init__(self, connect: Connect, limits: Limits | None = None) -> None:
+        self._connect = connect
+        self._limits = limits or Limits()
+        self._cells: list[_Cell] = []  # to run again in a fresh process; none that ends one
+        self._number = 0
+        self._link: _Link | None = None
+        self._connection = ExitStack()
+        self._until = time.monotonic() + self._limits.total
+        self._names = _Names(self._ask_name)
+
+    def __enter__(self) -> Judge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the learner's process."""
+        self._link = None
+        self._connection.close()
+
+    def run_cell(self, source: str) -> list[NotebookNode]:
+        """Run a cell of the learner's, in the learner's process, and return its outputs."""
+        cell = self._new_cell(source)
+        try:
+            link = self._started()
+            outputs = link.run(source, cell.number)
+            link.end()
+        except LearnerLost as lost:
+            return [_error_output("SubmissionStopped", str(lost), [str(lost)])]
+        self._cells.append(cell)
+        return outputs
+
+    def run_given(self, source: str) -> list[NotebookNode]:
+        """Run a cell of the instructor's that is no test, and return its outputs.
+
+        It runs in both processes: what it defines is the learner's to use and to change there, and
+        remains what the instructor wrote here.
+        """
+        outputs = self.run_cell(source)
+        here = re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)  # IPython's own commands
+        with _captured(self._limits.text), contextlib.suppress(Exception, LearnerLost):
+            exec(compile(here, _file(self._number), "exec"), self._names)
+        return outputs
+
+    def run_test(self, source: str, seed: str | None = None) -> TestOutcome:
+        """Run a test cell here.
+
+        Args:
+            source: With its hidden tests.
+            seed: Of the student's hidden inputs; `mha_course.grading.seeds`.
+        """
+        cell = self._new_cell(source)
+        value: object = None
+        error: BaseException | None = None
+        with _captured(self._limits.text) as said, _seeded(seed):
+            try:
+                link = self._started()
+            except LearnerLost as lost:
+                return _outcome(said, None, lost, set())
+            try:
+                with _alarmed(link.deadline + self._limits.grace, self._limits.cell):
+                    value = _run(source, _file(cell.number), self._names)
+                link.end()
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:
+                error = raised
+        return _outcome(said, value, link.closed_with(error), _shown_lines(source))
+
+    def _new_cell(self, source: str) -> _Cell:
+        self._number += 1
+        lines = source.splitlines(keepends=True)
+        linecache.cache[_file(self._number)] = (len(source), None, lines, _file(self._number))
+        return _Cell(source, self._number)
+
+    def _started(self) -> _Link:
+        """Return a link to a process in which the learner's cells up to here have run.
+
+        Raises:
+            LearnerLost: the time for the whole submission is over.
+        """
+        while self._link is None or self._link.gone():
+            if self._restarted():
+                break
+        assert self._link is not None
+        self._link.begin(self._deadline())
+        return self._link
+
+    def _restarted(self) -> bool:
+        """Run the cells so far in a fresh process; strike out the one that ends it, if any."""
+        self.close()
+        self._deadline()
+        self._link = _Link(self._connection.enter_context(self._connect()), self._limits)
+        for cell in self._cells:
+            try:
+                self._link.begin(self._deadline())
+                self._link.run(cell.source, cell.number)
+                self._link.end()
+            except LearnerLost:
+                self._cells.remove(cell)
+                return False
+        return True
+
+    def _deadline(self) -> float:
+        now = time.monotonic()
+        if now >= self._until:
+            raise LearnerLost(
+                f"The {self._limits.total:g} seconds for the whole submission are over."
+            )
+        return min(now + self._limits.cell, self._until)
+
+    def _ask_name(self, name: str) -> list[Any]:
+        if self._link is None:
+            return []
+        found = self._link.ask("name", name=name)
+        return found if isinstance(found, list) else []
+
+
+def _new_output(kind: str, **fields: object) -> NotebookNode:
+    made: NotebookNode = new_output(kind, **fields)
+    return made
+
+
+def _file(number: int) -> str:
+    """Name the source of a cell as IPython does; diagnoses look for it in tracebacks."""
+    return f"<ipython-input-{number}>"
+
+
+def _name(given: object, otherwise: str) -> str:
+    """Return a name that came, if it can be one."""
+    return given[:100] if isinstance(given, str) and given[:100].isidentifier() else otherwise
+
+
+def _raised(described: Any) -> Exception:
+    """Return an exception of the learner's: of the same name, and of a class of Python's own."""
+    names = [name for name in described["classes"] if isinstance(name, str)]
+    message = text(described["message"], 10_000)
+    bases = [getattr(builtins, name, None) for name in names]
+    base = next(
+        (one for one in bases if isinstance(one, type) and issubclass(one, Exception)
+         and not issubclass(one, ExceptionGroup)),
+        Exception,
+    )  # fmt: skip
+    name = _name(names[0] if names else "", "Exception")
+    body = {
+        "__init__": lambda self, *_: None,  # noqa: ARG005
+        "__str__": lambda self: message,  # noqa: ARG005
+        "__module__": "builtins",
+    }
+    error: Exception = type(name, (base,), body)(message)
+    return error.with_traceback(_traceback(described["frames"]))
+
+
+def _traceback(frames: Any) -> TracebackType | None:
+    """Return a traceback of the learner's lines, which a diagnosis points to."""
+    found = None
+    for cell, line, name in reversed(frames[:_MOST_LINES]):
+        if type(cell) is type(line) is int and 0 < line < 2**31:
+            found = TracebackType(found, _frame(_file(cell), name), 0, line)
+    return found
+
+
+def _frame(file: str, name: object) -> FrameType:
+    """Return a frame that looks as if a function of a cell had been running."""
+    code = compile("frame = here()", file, "exec")
+    names: dict[str, Any] = {"here": lambda: sys._getframe(1)}
+    exec(code.replace(co_name=_name(name, "<code>")), names)
+    frame = names.pop("frame")
+    assert isinstance(frame, FrameType)
+    return frame
+
+
+def _run(source: str, file: str, names: dict[str, Any]) -> object:
+    """Run a cell and return the value of its last line, as a notebook does."""
+    tree = ast.parse(source, file)
+    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, file, "exec"), names)
+    if not isinstance(last, ast.Expr):
+        return None
+    code: CodeType = compile(ast.Expression(last.value), file, "eval")
+    return eval(code, names)
+
+
+@contextlib.contextmanager
+def _alarmed(deadline: float, limit: float) -> Iterator[None]:
+    """End a test that takes too long over what the learner returned, where the system can."""
+    if (
+        not hasattr(signal, "setitimer")
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise LearnerLost(f"The test of this cell ran for more than {limit:g} seconds.")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    # a moment later than the connection's own deadline, which says more
+    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0) + 0.5)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _seeded(seed: str | None) -> Iterator[None]:
+    before = os.environ.get(SEED_VARIABLE)
+    if seed is not None:
+        os.environ[SEED_VARIABLE] = seed
+    try:
+        yield
+    finally:
+        os.environ.pop(SEED_VARIABLE, None)
+        if before is not None:
+            os.environ[SEED_VARIABLE] = before
+
+
+class _Capped(io.StringIO):
+    """A text that stops growing."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def write(self, text: str) -> int:
+        super().write(text[: max(0, self._most - self.tell())])
+        return len(text)
+
+
+@contextlib.contextmanager
+def _captured(most: int) -> Iterator[_Capped]:
+    """Collect what is printed. nbgrader gives no points for a word on stderr, be it a warning."""
+    said = _Capped(most)
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        yield said
+
+
+def _outcome(
+    said: _Capped, value: object, error: BaseException | None, visible: set[str]
+) -> TestOutcome:
+    """Put together what became of a test."""
+    outputs = []
+    if said.getvalue():
+        outputs.append(_new_output("stream", name="stdout", text=said.getvalue()))
+    if error is not None:
+        name = "SubmissionStopped" if isinstance(error, LearnerLost) else type(error).__name__
+        says = f"{name}: {error}"
+        outputs.append(_error_output(name, str(error), _rendered(error, says, visible)))
+        return TestOutcome(outputs, " ".join(says.split()), None)
+    if value is not None:
+        # how a Remote shows itself is the learner's word, and could look like a number of points
+        shown = f"<{type(value).__name__}>" if isinstance(value, Remote) else repr(value)
+        data = {"text/plain": shown}
+        outputs.append(_new_output("execute_result", data=data, execution_count=None))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return TestOutcome(outputs, None, float(value) if number else None)  # type: ignore[arg-type]
+
+
+def _rendered(error: BaseException, says: str, visible: set[str]) -> list[str]:
+    """Return the lines of an error's output: where it was in the test, and nothing hidden."""
+    if isinstance(error, Diagnosis):
+        return error._render_traceback_()
+    lines = []
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        line = linecache.getline(code.co_filename, number).strip()
+        if code.co_filename.startswith("<ipython-input-") and line in visible:
+            lines.append(f"line {number} of this cell: {line}")
+    return [*lines, says]
+
+
+def _shown_lines(source: str) -> set[str]:
+    return {line.strip() for line in without_hidden_tests(source).split("\n")}
+
+
+def _error_output(name: str, value: str, lines: list[str]) -> NotebookNode:
+    return _new_output("error", ename=name, evalue=value, traceback=lines)
+
+
+def _shown(outputs: Any, limits: Limits) -> list[NotebookNode]:
+    """Return outputs that came as nbformat has them; only text and pictures, and not too many."""
+    return [_output(output, limits) for output in outputs[: limits.outputs]]
+
+
+def _output(given: Any, limits: Limits) -> NotebookNode:
+    kind = given["output_type"]
+    if kind == "stream" and given["name"] in ("stdout", "stderr"):
+        return _new_output(kind, name=given["name"], text=text(given["text"], limits.text))
+    if kind == "error":
+        lines = [text(line, limits.text) for line in given["traceback"][: limits.outputs]]
+        value = text(given["evalue"], limits.text)
+        return _error_output(text(given["ename"], 100), value, lines)
+    if kind not in ("display_data", "execute_result"):
+        raise WireError("an output is of no known kind")
+    data = {"text/plain": text(given["data"].get("text/plain", ""), limits.text)}
+    if "image/png" in given["data"]:
+        data["image/png"] = _picture(given["data"]["image/png"], limits.image)
+    more = {"execution_count": None} if kind == "execute_result" else {}
+    return _new_output(kind, data=data, **more)
+
+
+def _picture(given: Any, most: int) -> str:
+    picture = base64.b64decode(given, validate=True)
+    if len(picture) > most or not picture.startswith(b"\x89PNG"):
+        raise WireError("a picture is none, or too large")
+    return base64.b64encode(picture).decode()

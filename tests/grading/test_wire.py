@@ -1,0 +1,294 @@
+"""Messages between judge and learner: what arrives is what was sent, and nothing odd gets in."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import socket
+import struct
+import threading
+import time
+from collections import OrderedDict, namedtuple
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mha_course.grading import wire
+from mha_course.grading.wire import Channel, Closed, Late, WireError, decode, encode
+
+
+def refuse(what: object) -> dict[str, object]:
+    raise WireError(f"not plain: {type(what).__name__}")
+
+
+def sent(value: object) -> object:
+    return decode(json.loads(json.dumps(encode(value, refuse))), refuse)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        0,
+        -(10**400),
+        1.5,
+        math.inf,
+        "é𝄞\x00",
+        b"\xff",
+        2j,
+        ...,
+        [],
+        [1, [2.0, "3"]],
+        (),
+        (1, (2,)),
+        {},
+        {"a": 1, 2: "b", (3, 4): [5]},
+        {"!tensor": "no tensor"},
+        {1, 2},
+        range(2, 9, 3),
+        torch.float64,
+    ],
+)
+def test_plain_values_arrive(value: object) -> None:
+    arrived = sent(value)
+    assert arrived == value
+    assert type(arrived) is type(value)
+
+
+def test_nan_arrives() -> None:
+    arrived = sent(math.nan)
+    assert isinstance(arrived, float)
+    assert math.isnan(arrived)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(6.0).reshape(2, 3).T,
+        torch.tensor(3),
+        torch.zeros(0, 4),
+        torch.tensor([True, False]),
+        torch.ones(2, dtype=torch.bfloat16),
+        torch.tensor([1 + 2j]).conj(),
+        torch.ones(3).expand(5, 3),
+        torch.eye(3).to_sparse(),
+    ],
+)
+def test_tensors_arrive(tensor: torch.Tensor) -> None:
+    arrived = sent(tensor)
+    assert isinstance(arrived, torch.Tensor)
+    assert arrived.dtype == tensor.dtype
+    assert torch.equal(arrived, tensor.to_dense())
+    arrived.zero_()  # its own memory
+
+
+def test_a_parameter_arrives_as_a_tensor_with_gradients() -> None:
+    arrived = sent(nn.Parameter(torch.ones(2)))
+    assert type(arrived) is torch.Tensor
+    assert arrived.requires_grad
+
+
+@pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3)[:, ::-1], np.array([True])])
+def test_arrays_arrive(array: np.ndarray) -> None:
+    arrived = sent(array)
+    assert isinstance(arrived, np.ndarray)
+    assert arrived.dtype == array.dtype
+    assert np.array_equal(arrived, array)
+
+
+def test_numbers_of_numpy_arrive() -> None:
+    arrived = sent(np.float32(0.5))
+    assert type(arrived) is np.float32
+    assert arrived == 0.5
+
+
+class Liar(float):
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = float.__hash__
+
+    def __float__(self) -> float:
+        return 42.0
+
+
+class LoudText(str):
+    def __str__(self) -> str:
+        return "loud"
+
+
+class Tagged(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (Liar(1.0), 1.0),
+        (LoudText("quiet"), "quiet"),
+        (namedtuple("Pair", "a b")(1, 2), (1, 2)),
+        (OrderedDict(a=1), {"a": 1}),
+        (type("Numbers", (int,), {})(3), 3),
+        (type("Many", (list,), {"__iter__": lambda self: iter([9])})([1]), [1]),  # noqa: ARG005
+    ],
+)
+def test_subclasses_arrive_plain(value: object, plain: object) -> None:
+    arrived = sent(value)
+    assert type(arrived) is type(plain)
+    assert arrived == plain
+
+
+def test_a_subclass_of_tensor_arrives_plain() -> None:
+    assert type(sent(torch.ones(2).as_subclass(Tagged))) is torch.Tensor
+
+
+def nested(depth: int) -> list[object]:
+    found: list[object] = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+def test_what_is_nested_too_deep_is_not_sent() -> None:
+    with pytest.raises(WireError, match="deep"):
+        encode(nested(100), refuse)
+    circle: list[object] = []
+    circle.append(circle)
+    with pytest.raises(WireError, match="deep"):
+        encode(circle, refuse)
+
+
+def packed(header: bytes, data: bytes = b"", length: int | None = None) -> dict[str, str]:
+    size = struct.pack("<Q", len(header) if length is None else length)
+    return {"!tensor": base64.b64encode(size + header + data).decode()}
+
+
+def header(dtype: str = "F32", shape: object = (2,), ends: object = (0, 8)) -> bytes:
+    return json.dumps({"value": {"dtype": dtype, "shape": shape, "data_offsets": ends}}).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"!nothing": 1},
+        {"!init__": 1},
+        {"!value": 1},
+        {"!tensor": None},
+        {"!tensor": "*"},
+        {"!tensor": ""},
+        packed(b""),
+        packed(b"{}"),
+        packed(header(), b"\0" * 4),
+        packed(header(), b"\0" * 8, length=2**63),
+        packed(header(shape=[2**62, 4]), b"\0" * 8),
+        packed(header(shape=[-1]), b"\0" * 8),
+        packed(header(shape="two"), b"\0" * 8),
+        packed(header(ends=[0, 2**60]), b"\0" * 8),
+        packed(header(dtype="PICKLE"), b"\0" * 8),
+        packed(header(), b"\0" * 8) | {"!array": "no"},
+        {"!array": packed(header(), b"\0" * 4)["!tensor"]},
+        {"!dict": [[[], 1]]},
+        {"!dict": [[1]]},
+        {"!dict": 3},
+        {"!dict": [[k, 0] for k in range(wire.MOST_KEYS + 1)]},
+        {"!set": [[k] for k in range(3)]},
+        {"!tuple": "ab"},
+        {"!complex": ["a", 1]},
+        {"!range": [0, 10**12, 1]},
+        {"!range": [0, 1, 0]},
+        {"!bytes": "é"},
+        {"!dtype": "load"},
+        {"!dtype": "__dict__"},
+        nested(100),
+    ],
+)
+def test_what_stands_for_no_value_is_refused(data: object) -> None:
+    if isinstance(data, dict) and "!array" in data and "!tensor" in data:
+        assert isinstance(decode(data, refuse), torch.Tensor)  # the first kind counts
+        return
+    with pytest.raises(WireError):
+        decode(data, refuse)
+
+
+def test_half_a_surrogate_pair_can_be_written() -> None:
+    assert decode("a\ud800", refuse) == "a?"
+
+
+def test_messages_arrive(ends: tuple[socket.socket, socket.socket]) -> None:
+    one, other = map(Channel, ends)
+    big = {"text": "x" * 5_000_000}
+    thread = threading.Thread(target=lambda: (one.send({"a": 1}), one.send(big)))
+    thread.start()
+    assert other.receive(time.monotonic() + 10) == {"a": 1}
+    assert other.receive(time.monotonic() + 10) == big
+    thread.join()
+    assert not other.pending()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"\xff\xff\xff\xff", "announced"),
+        (struct.pack(">I", 3) + b"abc", "not JSON"),
+        (struct.pack(">I", 2) + b"[]", "object"),
+        (struct.pack(">I", 3) + b'{"\xff', "not JSON"),
+        (struct.pack(">I", 200_001) + b"[" * 100_000 + b"0" + b"]" * 100_000, "not JSON"),
+        (struct.pack(">I", 2_000_001) + b"[" + b"0," * 1_000_000, "values"),
+        (struct.pack(">I", 8_007) + b'{"a": ' + b"9" * 8_000 + b"}", "not JSON"),
+    ],
+)
+def test_broken_messages_are_refused(
+    ends: tuple[socket.socket, socket.socket], data: bytes, says: str
+) -> None:
+    one, other = ends
+    threading.Thread(target=one.sendall, args=(data,), daemon=True).start()
+    with pytest.raises(WireError, match=says):
+        Channel(other).receive(time.monotonic() + 10)
+
+
+def test_waiting_ends(ends: tuple[socket.socket, socket.socket]) -> None:
+    one, other = ends
+    one.sendall(b"\0\0")
+    with pytest.raises(Late):
+        Channel(other).receive(time.monotonic() + 0.1)
+    with pytest.raises(Late):  # nobody reads
+        Channel(other).send({"a": "x" * 10_000_000}, time.monotonic() + 0.1)
+    one.close()
+    assert Channel(other).pending()
+    with pytest.raises(Closed):
+        Channel(other).receive(time.monotonic() + 10)
+
+
+def test_drops_do_not_put_off_the_deadline(ends: tuple[socket.socket, socket.socket]) -> None:
+    one, other = ends
+
+    def drip() -> None:
+        for byte in struct.pack(">I", 1000) + b" " * 20:
+            time.sleep(0.05)
+            one.sendall(bytes([byte]))
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    begun = time.monotonic()
+    with pytest.raises(Late):
+        Channel(other).receive(begun + 0.3)
+    assert time.monotonic() - begun < 0.6
+    thread.join()
+
+
+def test_too_large_a_message_is_not_sent(ends: tuple[socket.socket, socket.socket]) -> None:
+    with pytest.raises(WireError, match="larger"):
+        Channel(ends[0]).send({"a": "x" * wire.MOST_BYTES})
