@@ -51,6 +51,7 @@ _SHOWN = ("text/plain", "image/png")
 
 def serve(connection: socket.socket) -> None:
     """Run cells and answer calls until the other side closes the connection."""
+    vars(builtins).pop("_", None)  # doctest leaves one; IPython would not set its own then
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(WireError):
         _Learner(Channel(connection), folder).serve()
 

@@ -113,7 +113,8 @@ def sandboxed(folders: Sequence[Path], limits: Limits, filter_descriptor: int) -
     command = _inner(bwrap, mounts, packages, limits, filter_descriptor)
     if os.geteuid() == 0:
         command = _as_ordinary_user(bwrap, command)
-    path = [str(Path(PACKAGE).parent), *(mount.target for mount in modules), *_path(packages)]
+    own = [_inside(entry) for entry in _path(packages)]
+    path = [str(Path(PACKAGE).parent), *(mount.target for mount in modules), *own]
     return Plan([*command, _interpreter()], environment(SCRATCH[0]), path, SCRATCH)
 
 
@@ -190,7 +191,13 @@ def _python_mounts(packages: Sequence[str]) -> list[Mount]:
     names = [f"{sys.base_prefix}/lib", *packages]
     folders = [name for name in names if not Path(name).is_relative_to("/usr/lib")]
     inner = [a for a in folders if not any(a != b and Path(a).is_relative_to(b) for b in folders)]
-    return [Mount(Path(name), name) for name in (*inner, _interpreter())]
+    return [Mount(Path(name), _inside(name)) for name in (*inner, _interpreter())]
+
+
+def _inside(name: str) -> str:
+    """Return where a folder is seen: the scratch would hide what is installed below /tmp."""
+    hidden = any(Path(name).is_relative_to(folder) for folder in SCRATCH)
+    return f"/installed{name}" if hidden else name
 
 
 def _inner(
@@ -215,7 +222,8 @@ def _inner(
             command += ["--ro-bind", str(source), target]
     for folder in packages:  # the course may be installed there, with its right answers
         if Path(folder, "mha_course").is_dir():
-            command += ["--tmpfs", f"{folder}/mha_course", "--remount-ro", f"{folder}/mha_course"]
+            seen = f"{_inside(folder)}/mha_course"
+            command += ["--tmpfs", seen, "--remount-ro", seen]
     command += _course()
     command += ["--proc", "/proc", "--dev", "/dev"]
     for folder in SCRATCH:
