@@ -24,7 +24,7 @@ from mha_course.grading.warm_server import WarmServer
 
 FOLDERS = [Path(__file__).parent / "in_sandbox"]
 TIGHT = Limits(
-    wall_seconds=3,
+    wall_seconds=6,
     cpu_seconds=1,
     memory_bytes=256 * MB,
     processes=16,
@@ -214,11 +214,11 @@ ENDED = {
             except OSError: pass
         time.sleep(1000)
         """,
-        "It ran for more than 3 seconds.",
+        "It ran for more than 6 seconds.",
     ),
     "stops itself": (
         "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
-        "It ran for more than 3 seconds.",
+        "It ran for more than 6 seconds.",
     ),
     "memory of many processes": (
         """
