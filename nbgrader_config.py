@@ -16,8 +16,6 @@ from nbgrader.preprocessors import (
     SaveAutoGrades,
 )
 
-from mha_course.grading.preprocessors import SetStudentSeed
-
 c = get_config()
 
 # nbgrader calls `alembic` by name when it makes the gradebook. With .venv/bin in front of PATH
@@ -61,7 +59,8 @@ c.OverwriteCells.add_missing_cells = True
 # file .course-secret beside this one, or the environment variable MHA_COURSE_SECRET. Keep a copy.
 c.SetStudentSeed.secret_folder = c.CourseDirectory.root
 c.Autograde.autograde_preprocessors = [
-    SetStudentSeed,
+    # by name: every nbgrader command reads this file, and our package takes seconds to import
+    "mha_course.grading.preprocessors.SetStudentSeed",
     # nbgrader's own, in its order
     Execute,
     IgnorePattern,

@@ -19,7 +19,6 @@ from typing import Any, Self
 
 DEFAULT_TEXT = "Python's own reference, pydoc_data.topics"
 RESULTS = Path("chapters/data")
-LEAST_SCORE = 0.95  # of the mutants of a solution, the share that its tests must notice
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -294,7 +293,7 @@ def _audit(options: argparse.Namespace) -> int:
     import torch  # heavy
 
     from mha_course.grading.assignment import read_assignment, read_assignments
-    from mha_course.grading.audit import audit, table
+    from mha_course.grading.audit import LEAST_SCORE, audit, table
     from mha_course.grading.bank import read_bank
 
     found = {one.name: one for one in read_assignments(options.solutions)}

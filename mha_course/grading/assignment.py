@@ -102,7 +102,7 @@ class Assignment(NamedTuple):
 
     def cells(self) -> dict[str, NotebookNode]:
         """Return the cells by grade_id."""
-        return {_id(cell): cell for cell in self.notebook.cells if _id(cell)}
+        return {grade_id(cell): cell for cell in self.notebook.cells if grade_id(cell)}
 
 
 def read_assignment(path: str | Path) -> Assignment:
@@ -147,7 +147,8 @@ ORDER = ("heads", "masks-and-modules", "counting", "patterns", "redundancy", "ex
 """The order in which the book gives them; others come after."""
 
 
-def _id(cell: NotebookNode) -> str:
+def grade_id(cell: NotebookNode) -> str:
+    """Return what nbgrader knows a cell by; empty for a cell that it does not know."""
     return str(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
 
 
@@ -183,12 +184,13 @@ def _task(cells: Sequence[NotebookNode]) -> Task:
     if len(solutions) != 1:
         raise ValueError(f"{number}: it has {len(solutions)} solution cells, and needs one")
     graded = [cell for cell in cells if cell.metadata.get("nbgrader", {}).get("grade")]
+    tests = [cell for cell in graded if cell not in solutions]
     points = sum(cell.metadata.nbgrader.points for cell in graded)
     if points != int(facts[1]):
         raise ValueError(f"{number}: its card says {facts[1]} points, its cells give {points}")
     needs = _NEEDS.search(card)
     return Task(
-        name=_id(solutions[0]),
+        name=grade_id(solutions[0]),
         number=number,
         title=title,
         points=int(facts[1]),
@@ -197,8 +199,8 @@ def _task(cells: Sequence[NotebookNode]) -> Task:
         minutes=int(facts[4]),
         needs=needs[1].strip() if needs else "",
         hints=tuple(hint.strip() for hint in _HINT.findall(card)),
-        tests=tuple(_id(cell) for cell in graded if cell not in solutions),
-        pages=_pages(card, [cell.source for cell in graded if cell not in solutions]),
+        tests=tuple(map(grade_id, tests)),
+        pages=_pages(card, [cell.source for cell in tests]),
     )
 
 

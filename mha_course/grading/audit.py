@@ -7,18 +7,21 @@ small changes to the solution (mutants), and says what does not come out as it s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from mha_course.grading.assignment import Assignment, Task
 from mha_course.grading.bank import Bank, Wrong, generic
 from mha_course.grading.sitting import Answer, Outcome, sit, without_markers
 from mha_course.grading.source_mutants import source_mutants
 
+if TYPE_CHECKING:
+    from mha_course.heads.survey import Progress  # takes a second to import
+
 LEAST_WRONG, LEAST_RIGHT = 5, 3
 """How many answers of each kind a task needs in the bank."""
-
-Progress = Callable[[str, int, int], None]
+LEAST_SCORE = 0.95
+"""Of the mutants of an assignment's solutions, the share that its tests must notice."""
 
 
 class Audit(NamedTuple):

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute
@@ -44,13 +45,8 @@ def check_notebook(path: str | Path) -> list[Verdict]:
         raise ValueError(f"{path} has no tasks: it is not an assignment of the course")
     folder = assignment.path.resolve().parent
     execute = Execute(timeout=TIMEOUT, error_on_timeout=_TOO_LONG, extra_arguments=_QUIET_KERNEL)
-    before = dict(os.environ)
-    os.environ |= _book(folder)  # the kernel inherits it
-    try:
+    with patch.dict(os.environ, _book(folder)):  # the kernel inherits it
         execute.preprocess(assignment.notebook, {"metadata": {"path": str(folder)}})
-    finally:
-        os.environ.clear()
-        os.environ |= before
     return [_verdict(assignment, task) for task in assignment.tasks]
 
 

@@ -18,20 +18,20 @@ import itertools
 import linecache
 import os
 import re
-import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple, NoReturn
+from unittest.mock import patch
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from mha_course.grading.alarm import alarm
 from mha_course.grading.diagnosis import Diagnosis
 from mha_course.grading.fixtures import SEED_VARIABLE
 from mha_course.grading.sitting import without_hidden_tests
@@ -403,13 +403,17 @@ class Judge:
         cell = self._new_cell(source)
         value: object = None
         error: BaseException | None = None
-        with _captured(self._limits.text) as said, _seeded(seed):
+        seeded = {} if seed is None else {SEED_VARIABLE: seed}
+        with _captured(self._limits.text) as said, patch.dict(os.environ, seeded):
             try:
                 link = self._started()
             except LearnerLost as lost:
                 return _outcome(said, None, lost, set())
             try:
-                with _alarmed(link.deadline + self._limits.grace, self._limits.cell):
+                # a moment later than the connection's own deadline, which says more
+                left = max(link.deadline + self._limits.grace - time.monotonic(), 0) + 0.5
+                limit = f"The test of this cell ran for more than {self._limits.cell:g} seconds."
+                with alarm(left, LearnerLost(limit)):
                     value = _run(source, _file(cell.number), self._names)
                 link.end()
             except KeyboardInterrupt:
@@ -530,42 +534,6 @@ def _run(source: str, file: str, names: dict[str, Any]) -> object:
         return None
     code: CodeType = compile(ast.Expression(last.value), file, "eval")
     return eval(code, names)
-
-
-@contextlib.contextmanager
-def _alarmed(deadline: float, limit: float) -> Iterator[None]:
-    """End a test that takes too long over what the learner returned, where the system can."""
-    if (
-        not hasattr(signal, "setitimer")
-        or threading.current_thread() is not threading.main_thread()
-    ):
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise LearnerLost(f"The test of this cell ran for more than {limit:g} seconds.")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    # a moment later than the connection's own deadline, which says more
-    signal.setitimer(signal.ITIMER_REAL, max(deadline - time.monotonic(), 0) + 0.5)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def _seeded(seed: str | None) -> Iterator[None]:
-    before = os.environ.get(SEED_VARIABLE)
-    if seed is not None:
-        os.environ[SEED_VARIABLE] = seed
-    try:
-        yield
-    finally:
-        os.environ.pop(SEED_VARIABLE, None)
-        if before is not None:
-            os.environ[SEED_VARIABLE] = before
 
 
 class _Capped(io.StringIO):

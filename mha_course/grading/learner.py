@@ -15,12 +15,11 @@ import io
 import itertools
 import os
 import re
-import signal
 import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from IPython.core.compilerop import CachingCompiler
@@ -30,6 +29,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
+from mha_course.grading.alarm import alarm
 from mha_course.grading.wire import Channel, WireError, decode, encode
 
 # What IPython imports for a first cell and a first error: better once, before processes are forked.
@@ -167,7 +167,8 @@ class _Learner:
     def serve(self) -> None:
         while True:
             asked = self._channel.receive()
-            with _alarmed(asked["seconds"], asked["limit"]):
+            limit = TimeoutError(f"the cell ran for more than {asked['limit']:g} seconds")
+            with alarm(asked["seconds"], limit):  # what the cell defined so far is kept
                 answer = self._answer(asked)
             self._channel.send(answer)
 
@@ -255,21 +256,6 @@ class _Learner:
         if "error" in message:
             raise _raised(message["error"])
         return self._value(message["value"])
-
-
-@contextlib.contextmanager
-def _alarmed(seconds: float, limit: float) -> Iterator[None]:
-    """Raise TimeoutError in the learner's code when its time is up: what it defined is kept."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError(f"the cell ran for more than {limit:g} seconds")
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _described(error: BaseException) -> dict[str, Any]:

@@ -10,14 +10,15 @@ import contextlib
 import io
 import linecache
 import os
-import signal
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
 
-from mha_course.grading.assignment import Assignment
+from mha_course.grading.alarm import alarm
+from mha_course.grading.assignment import Assignment, grade_id
 
 Answer = str | Callable[[dict[str, Any]], None]
 """Source of a solution cell, or a function that puts the answer into the notebook's names."""
@@ -80,7 +81,7 @@ def sit(
         for cell in assignment.notebook.cells:
             if cell.cell_type != "code":
                 continue
-            name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
+            name = grade_id(cell)
             if name not in by_test:
                 with contextlib.suppress(Exception), _quiet():
                     _run(answers.get(name, without_markers(cell.source)), name, names)
@@ -103,7 +104,7 @@ def _judge(source: str, name: str, names: dict[str, Any]) -> Outcome:
 
 
 def _run(answer: Answer, name: str, names: dict[str, Any]) -> None:
-    with _limited(SECONDS):
+    with alarm(SECONDS, TimeoutError(f"the cell ran for more than {SECONDS:g} seconds")):
         if not isinstance(answer, str):
             answer(names)
             return
@@ -123,35 +124,14 @@ def _quiet() -> Iterator[io.StringIO]:
 
 
 @contextlib.contextmanager
-def _limited(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError after so many seconds, where the system can: an endless loop must end."""
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise TimeoutError(f"the cell ran for more than {seconds:g} seconds")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
 def _settings_restored() -> Iterator[None]:
     """Put back what an answer may change for all that runs after it."""
-    dtype, state, environment = torch.get_default_dtype(), torch.get_rng_state(), dict(os.environ)
+    dtype, state = torch.get_default_dtype(), torch.get_rng_state()
     grad = torch.is_grad_enabled()
     try:
-        yield
+        with patch.dict(os.environ):
+            yield
     finally:
         torch.set_default_dtype(dtype)
         torch.set_rng_state(state)
         torch.set_grad_enabled(grad)
-        for name in set(os.environ) - set(environment):
-            del os.environ[name]
-        os.environ.update(environment)

@@ -1,8 +1,12 @@
-"""Tables of the exercises for the book, made from the released notebooks."""
+"""Tables of the exercises for the book, made from the released notebooks.
+
+They are HTML, and not the Markdown of `mha_course.plots.table`: the first cell of a row is its
+heading, and the style of `mha-tasks` lets all columns fit on a phone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -47,13 +51,36 @@ def overview(*, exercises: Path = EXERCISES) -> HTML:
     return _table(head, rows)
 
 
+def answered(asked: Mapping[str, Sequence[str]], *, exercises: Path = EXERCISES) -> HTML:
+    """Table of questions, and the tasks that they are: `{"Why …?": ["heads/head_dim"]}`.
+
+    Raises:
+        KeyError: there is no such task.
+    """
+    names = {
+        f"{one.name}/{task.name}": _name(task, one.name)
+        for one in read_assignments(exercises)
+        for task in one.tasks
+    }
+    rows = [
+        f'<tr><th scope="row">{escape(question)}</th>'
+        f"<td>{'<br>'.join(names[task] for task in tasks)}</td></tr>"
+        for question, tasks in asked.items()
+    ]
+    return _table(("question", "where"), rows)
+
+
 _HEAD = ("task", "what it is", "difficulty", "points", "minutes")
+
+
+def _name(task: Task, assignment: str) -> str:
+    """Name a task where there are several assignments."""
+    return f"<code>{escape(assignment)}</code> {task.number[0].lower()}{task.number[1:]}"
 
 
 def _row(task: Task, assignment: str = "") -> str:
     """Return one task; on pages with several assignments, it begins with the name of its own."""
-    number = task.number[0].lower() + task.number[1:] if assignment else task.number
-    name = f"<code>{escape(assignment)}</code> {number}" if assignment else number
+    name = _name(task, assignment) if assignment else task.number
     cells = (task.title, task.difficulty, task.points, task.minutes)
     return (
         f'<tr><th scope="row">{name}</th>'

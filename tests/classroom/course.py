@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 from students import Student
 
-from mha_course.grading.assignment import read_assignments
+from mha_course.grading.assignment import grade_id, read_assignments
 from mha_course.grading.sitting import without_markers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -34,11 +34,7 @@ def read(path: Path) -> NotebookNode:
 
 def cells_by_id(notebook: NotebookNode) -> dict[str, NotebookNode]:
     """Cells by grade_id."""
-    return {
-        cell.metadata.nbgrader.grade_id: cell
-        for cell in notebook.cells
-        if "nbgrader" in cell.metadata
-    }
+    return {grade_id(cell): cell for cell in notebook.cells if grade_id(cell)}
 
 
 def submission(released: NotebookNode, solution: NotebookNode, student: Student) -> NotebookNode:
@@ -47,18 +43,14 @@ def submission(released: NotebookNode, solution: NotebookNode, student: Student)
     solved = cells_by_id(solution)
     unknown = {*student.answers, *student.edited, *student.deleted} - set(solved)
     assert not unknown, f"no such cells: {unknown}"
-    for grade_id, cell in cells_by_id(notebook).items():
-        if grade_id in student.answers:
-            cell.source = student.answers[grade_id]
-        elif grade_id in student.edited:
-            cell.source = student.edited[grade_id]
+    for name, cell in cells_by_id(notebook).items():
+        if name in student.answers:
+            cell.source = student.answers[name]
+        elif name in student.edited:
+            cell.source = student.edited[name]
         elif student.start == "solution" and cell.metadata.nbgrader.solution:
-            cell.source = without_markers(solved[grade_id].source)
-    notebook.cells = [
-        cell
-        for cell in notebook.cells
-        if cell.metadata.get("nbgrader", {}).get("grade_id") not in student.deleted
-    ]
+            cell.source = without_markers(solved[name].source)
+    notebook.cells = [cell for cell in notebook.cells if grade_id(cell) not in student.deleted]
     notebook.cells += [nbformat.v4.new_code_cell(source) for source in student.extra]
     return notebook
 

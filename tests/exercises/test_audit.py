@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mha_course.cli import LEAST_SCORE
 from mha_course.grading.assignment import Assignment, read_assignment, read_assignments
-from mha_course.grading.audit import audit, table
+from mha_course.grading.audit import LEAST_SCORE, audit, table
 from mha_course.grading.bank import Bank, read_bank
 
 REPOSITORY = Path(__file__).parents[2]
