@@ -60,7 +60,7 @@ c.OverwriteCells.add_missing_cells = True
 c.SetStudentSeed.secret_folder = c.CourseDirectory.root
 c.Autograde.autograde_preprocessors = [
     # by name: every nbgrader command reads this file, and our package takes seconds to import
-    "mha_course.grading.preprocessors.SetStudentSeed",
+    "mha_course.autograder.preprocessors.SetStudentSeed",
     # nbgrader's own, in its order
     Execute,
     IgnorePattern,

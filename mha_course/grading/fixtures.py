@@ -1,7 +1,7 @@
 """Inputs of the test cells: the ones that everybody sees, and the hidden ones of each student.
 
 Hidden tests draw shapes and values anew for every student, from a seed that the grader puts into
-the environment variable MHA_STUDENT_SEED (`mha_course.grading.seeds`). Without it, as on the
+the environment variable MHA_STUDENT_SEED (`mha_course.autograder.seeds`). Without it, as on the
 learner's own machine, one seed serves for all. Nothing here depends on the learner's seeds,
 default dtype or default device.
 """

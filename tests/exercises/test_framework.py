@@ -16,7 +16,7 @@ from mha_course.grading.assignment import Assignment, read_assignment, read_assi
 from mha_course.grading.audit import audit
 from mha_course.grading.bank import Bank, Right, Wrong, generic, read_bank, zeros
 from mha_course.grading.fixtures import SEED_VARIABLE, Draw, drawn
-from mha_course.grading.seeds import SECRET_FILE, SECRET_VARIABLE, course_secret, student_seed
+from mha_course.autograder.seeds import SECRET_FILE, SECRET_VARIABLE, course_secret, student_seed
 from mha_course.grading.sitting import sit, without_hidden_tests
 from mha_course.grading.source_mutants import source_mutants
 

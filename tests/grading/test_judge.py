@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 import torch
 
-from mha_course.grading import learner
+from mha_course.autograder import learner
+from mha_course.autograder.judge import Judge, Limits, TestOutcome
+from mha_course.autograder.wire import Channel, encode
 from mha_course.grading.assignment import Assignment, read_assignments
 from mha_course.grading.bank import read_bank
-from mha_course.grading.judge import Judge, Limits, TestOutcome
 from mha_course.grading.sitting import sit, without_markers
-from mha_course.grading.wire import Channel, encode
 
 REPOSITORY = Path(__file__).parents[2]
 ASSIGNMENTS = {one.name: one for one in read_assignments(REPOSITORY / "solutions")}
@@ -423,7 +423,7 @@ def test_the_names_of_the_tests_cannot_be_read(judge: Judge) -> None:
 
 
 def test_a_process_that_encodes_lies_gets_nothing(judge: Judge) -> None:
-    judge.run_cell("import mha_course.grading.wire as w\nw.encode = lambda *a: {'!tensor': 'x'}")
+    judge.run_cell("import mha_course.autograder.wire as w\nw.encode = lambda *a: {'!tensor': 'x'}")
     judge.run_cell("answer = 5")
     assert "no answer" in str(judge.run_test("assert answer == 5").error)
 

@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 from nbgrader.utils import compute_checksum, determine_grade
 from traitlets.config import Config, PyFileConfigLoader
 
-from mha_course.grading.rebuild import (
+from mha_course.autograder.rebuild import (
     MOST_CELLS,
     MOST_DEPTH,
     Rebuilt,

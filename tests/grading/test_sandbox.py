@@ -17,10 +17,10 @@ from textwrap import dedent
 import pytest
 from conftest import require
 
-from mha_course.grading.sandbox import MB, NOT_ENFORCED, Limits, SandboxUnavailable
-from mha_course.grading.syscall_filter import syscall_filter
-from mha_course.grading.usage import descendants
-from mha_course.grading.warm_server import WarmServer
+from mha_course.autograder.sandbox import MB, NOT_ENFORCED, Limits, SandboxUnavailable
+from mha_course.autograder.syscall_filter import syscall_filter
+from mha_course.autograder.usage import descendants
+from mha_course.autograder.warm_server import WarmServer
 
 FOLDERS = [Path(__file__).parent / "in_sandbox"]
 TIGHT = Limits(

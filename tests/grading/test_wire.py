@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch import nn
 
-from mha_course.grading import wire
-from mha_course.grading.wire import Channel, Closed, Late, WireError, decode, encode
+from mha_course.autograder import wire
+from mha_course.autograder.wire import Channel, Closed, Late, WireError, decode, encode
 
 
 def refuse(what: object) -> dict[str, object]:

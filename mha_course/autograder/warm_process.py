@@ -21,9 +21,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from mha_course.grading.control import receive, send
-from mha_course.grading.sandbox import Limits
-from mha_course.grading.usage import descendants
+from mha_course.autograder.control import receive, send
+from mha_course.autograder.sandbox import Limits
+from mha_course.autograder.usage import descendants
 
 WARM = ("numpy", "matplotlib.pyplot", "IPython", "mha_course.grading")
 REAP_EVERY = 0.2  # seconds

@@ -29,8 +29,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets import Type
 from traitlets.config import Config
 
+from mha_course.autograder.wire import Channel, WireError, decode, encode
 from mha_course.grading.alarm import alarm
-from mha_course.grading.wire import Channel, WireError, decode, encode
 
 # What IPython imports for a first cell and a first error: better once, before processes are forked.
 _FIRST_NEEDED = (

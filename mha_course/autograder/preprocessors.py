@@ -9,8 +9,8 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 
+from mha_course.autograder.seeds import course_secret, student_seed
 from mha_course.grading.fixtures import SEED_VARIABLE
-from mha_course.grading.seeds import course_secret, student_seed
 
 
 class SetStudentSeed(NbGraderPreprocessor):  # type: ignore[misc]

@@ -26,6 +26,8 @@ NAMESPACES = ("--unshare-all", "--unshare-user", "--disable-userns")
 
 # What the judge alone needs: right answers, and what known mistakes lead to.
 HIDDEN = ("reference", "mistakes", "mutants.py")
+# What runs in the sandbox: the rest of the autograder is nothing to look at there.
+AUTOGRADER = "__init__ control learner sandbox usage warm_process wire".split()  # noqa: SIM905
 
 NOT_ENFORCED = (
     "Submissions can read every file that you can read: your home folder, other submissions, "
@@ -242,8 +244,12 @@ def _course() -> list[str]:
     `grading` itself needs of them is `Mistake`, a plain tuple with names.
     """
     package = _package()
-    target = f"{PACKAGE}/grading"
+    target = f"{PACKAGE}/autograder"
     options = ["--ro-bind", str(package), PACKAGE, "--tmpfs", target]
+    for name in AUTOGRADER:
+        options += ["--ro-bind", str(package / "autograder" / f"{name}.py"), f"{target}/{name}.py"]
+    target = f"{PACKAGE}/grading"
+    options += ["--remount-ro", f"{PACKAGE}/autograder", "--tmpfs", target]
     for file in sorted((package / "grading").glob("*.py")):
         if file.name not in HIDDEN:
             options += ["--ro-bind", str(file), f"{target}/{file.name}"]

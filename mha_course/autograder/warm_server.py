@@ -4,7 +4,7 @@
         with server.learner() as connection:
             ...  # the other end is in the hands of the submission's process
 
-The server and all that submissions start run in a sandbox (`mha_course.grading.sandbox`). What
+The server and all that submissions start run in a sandbox (`mha_course.autograder.sandbox`). What
 it says is trusted no more than a submission: whenever it does not answer as agreed, it is ended,
 and a new one started.
 """
@@ -26,8 +26,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mha_course.grading.control import receive, send
-from mha_course.grading.sandbox import (
+from mha_course.autograder.control import receive, send
+from mha_course.autograder.sandbox import (
     MB,
     NOT_ENFORCED,
     SCRATCH,
@@ -38,8 +38,8 @@ from mha_course.grading.sandbox import (
     unavailable,
     unsandboxed,
 )
-from mha_course.grading.syscall_filter import syscall_filter
-from mha_course.grading.usage import scratch_files, usage
+from mha_course.autograder.syscall_filter import syscall_filter
+from mha_course.autograder.usage import scratch_files, usage
 
 START_SECONDS = 120.0  # on a cold disk, torch alone takes half a minute
 ANSWER_SECONDS = 20.0
@@ -49,7 +49,7 @@ BOOT = """
 import json, sys
 path, *arguments = json.loads(sys.argv[1])
 sys.path[:] = path
-from mha_course.grading.warm_process import main
+from mha_course.autograder.warm_process import main
 main(*arguments)
 """
 
@@ -74,7 +74,7 @@ class WarmServer:
         self,
         limits: Limits | None = None,
         *,
-        function: str = "mha_course.grading.learner:serve",
+        function: str = "mha_course.autograder.learner:serve",
         sandbox: bool = True,
         folders: Sequence[Path] = (),
     ) -> None:

@@ -31,11 +31,7 @@ from unittest.mock import patch
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from mha_course.grading.alarm import alarm
-from mha_course.grading.diagnosis import Diagnosis
-from mha_course.grading.fixtures import SEED_VARIABLE
-from mha_course.grading.sitting import without_hidden_tests
-from mha_course.grading.wire import (
+from mha_course.autograder.wire import (
     MOST_PARTS,
     Channel,
     Closed,
@@ -45,6 +41,10 @@ from mha_course.grading.wire import (
     encode,
     text,
 )
+from mha_course.grading.alarm import alarm
+from mha_course.grading.diagnosis import Diagnosis
+from mha_course.grading.fixtures import SEED_VARIABLE
+from mha_course.grading.sitting import without_hidden_tests
 
 Connect = Callable[[], AbstractContextManager[socket.socket]]
 
@@ -344,7 +344,7 @@ class Judge:
 
     Args:
         connect: Returns a context with a connection to a fresh learner's process, in which
-            `mha_course.grading.learner.serve` runs; leaving the context ends the process.
+            `mha_course.autograder.learner.serve` runs; leaving the context ends the process.
         limits: What the submission may take.
     """
 
@@ -398,7 +398,7 @@ class Judge:
 
         Args:
             source: With its hidden tests.
-            seed: Of the student's hidden inputs; `mha_course.grading.seeds`.
+            seed: Of the student's hidden inputs; `mha_course.autograder.seeds`.
         """
         cell = self._new_cell(source)
         value: object = None
