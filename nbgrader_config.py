@@ -9,7 +9,6 @@ from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
     ClearHiddenTests,
-    Execute,
     GetGrades,
     IgnorePattern,
     LimitOutput,
@@ -36,7 +35,7 @@ c.ClearSolutions.code_stub = {
 }
 c.ClearSolutions.text_stub = "*Write your answer here, in place of this line.*"
 
-# A cell may run for a minute, then it counts as failed and the next one runs.
+# The Validate button: a cell may run for a minute, then it counts as failed and the next one runs.
 c.Execute.timeout = 60
 c.Execute.error_on_timeout = {
     "ename": "CellTimeoutError",
@@ -52,23 +51,30 @@ c.Execute.extra_arguments = [
     "--IPKernelApp.log_level=ERROR",
 ]
 
-# A test cell that a learner deleted is put back before grading.
-c.OverwriteCells.add_missing_cells = True
-
-# Hidden tests draw other inputs for every student, from a seed made with the course's secret: the
-# file .course-secret beside this one, or the environment variable MHA_COURSE_SECRET. Keep a copy.
-c.SetStudentSeed.secret_folder = c.CourseDirectory.root
+# Grading is the course's own: a sandbox, and tests where no code of a learner runs. The rest is
+# nbgrader's, in its order. By name, for every nbgrader command reads this file, and what is named
+# here takes seconds to import. `mha-course grade` does the same for many submissions at a time.
+_OURS = "mha_course.autograder.preprocessors"
+c.Autograde.exporter_class = f"{_OURS}.UnreadExporter"
+c.Autograde.sanitize_preprocessors = []
 c.Autograde.autograde_preprocessors = [
-    # by name: every nbgrader command reads this file, and our package takes seconds to import
-    "mha_course.autograder.preprocessors.SetStudentSeed",
-    # nbgrader's own, in its order
-    Execute,
+    f"{_OURS}.JudgeSubmission",
     IgnorePattern,
     LimitOutput,
     SaveAutoGrades,
     AssignLatePenalties,
     CheckCellMetadata,
+    f"{_OURS}.KeepRecord",
 ]
+
+# Hidden tests draw other inputs for every student, from a seed made with the course's secret: the
+# file .course-secret beside this one, or the environment variable MHA_COURSE_SECRET. Keep a copy.
+c.JudgeSubmission.secret_folder = c.CourseDirectory.root
+# What a submission may use; `mha-course grade` has options for the same.
+c.JudgeSubmission.cell_seconds = 60.0
+c.JudgeSubmission.total_seconds = 600.0
+c.JudgeSubmission.memory_mb = 2048
+c.JudgeSubmission.sandbox = True
 
 # Learners see in their feedback what failed, but not the hidden tests: those serve again.
 c.GenerateFeedback.preprocessors = [GetGrades, ClearHiddenTests, CSSHTMLHeaderPreprocessor]

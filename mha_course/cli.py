@@ -3,7 +3,7 @@
 `mha-course heads MODEL` looks into the heads of a real model; `mha-course experiment NAME` makes a
 result file of the book anew; `mha-course ledger` compares them with the book's verdicts.
 `mha-course check NOTEBOOK` is the learner's own check of an exercise; `mha-course audit-exercises`
-tests the exercises themselves.
+tests the exercises themselves. `mha-course grade` grades a class.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ledger(commands)
     _add_check(commands)
     _add_audit(commands)
+    _add_grade(commands)
     return parser
 
 
@@ -169,6 +170,59 @@ def _add_audit(commands: Any) -> None:
         "--no-mutants", action="store_true", help="leave the mutants out: far quicker"
     )
     parser.set_defaults(carry_out=_audit)
+
+
+def _add_grade(commands: Any) -> None:
+    grade = commands.add_parser(
+        "grade",
+        help="grade what a class has handed in",
+        description="Grade the submissions of an assignment, in the folder of a course: in a "
+        "sandbox, several at a time, into nbgrader's gradebook. What has a result already is left "
+        "alone, unless something new was handed in. Ctrl-C loses nothing; the same command goes on "
+        "from there. Exit code 0 only if every submission has a result.",
+    )
+    grade.add_argument("assignment", metavar="ASSIGNMENT", help="its name, such as heads")
+    grade.add_argument(
+        "--student",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="only this one; may be given several times",
+    )
+    grade.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="submissions at a time on this machine; by default one for each of its "
+        f"{os.cpu_count()} cores",
+    )
+    grade.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of a Dask cluster to use instead: tcp://host:8786"
+    )
+    grade.add_argument(
+        "--force",
+        action="store_true",
+        help="grade what has a result again, too; grades given by hand stay",
+    )
+    grade.add_argument(
+        "--timeout",
+        type=float,
+        metavar="S",
+        help="seconds for one cell; by default as in nbgrader_config.py, or 60",
+    )
+    grade.add_argument(
+        "--memory",
+        type=int,
+        metavar="MB",
+        help="megabytes for one submission; by default as in nbgrader_config.py, or 2048",
+    )
+    grade.add_argument(
+        "--no-sandbox",
+        action="store_true",
+        help="run what was handed in as you: only if you trust every submission",
+    )
+    grade.set_defaults(carry_out=_grade)
 
 
 def _heads(options: argparse.Namespace) -> int:
@@ -317,6 +371,15 @@ def _audit(options: argparse.Namespace) -> int:
     print("\n".join(table(audits)))
     wanting = [one for one in audits if one.problems or one.score < LEAST_SCORE]
     return 1 if wanting else 0
+
+
+def _grade(options: argparse.Namespace) -> int:
+    from mha_course.autograder import command  # heavy
+
+    with Bars() as bars:
+        said, code = command.grade(options, bars.update)
+    print("\n".join(said))
+    return code
 
 
 class Bars:

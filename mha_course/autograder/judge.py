@@ -48,6 +48,9 @@ from mha_course.grading.sitting import without_hidden_tests
 
 Connect = Callable[[], AbstractContextManager[socket.socket]]
 
+STOPPED = "SubmissionStopped"
+"""Name of the error in the output of a cell that the learner's process did not survive."""
+
 _MOST_LINES = 50  # of the learner's frames in an exception
 _DEEPEST = 20  # calls back within calls
 _ENDED = (
@@ -91,11 +94,13 @@ class TestOutcome(NamedTuple):
         outputs: As nbformat has them, for the notebook that the learner gets back.
         error: Why it is not passed, in one line; None if it is.
         score: The number that the cell ends with, which nbgrader takes for its points.
+        likely: The likely mistake; empty where none is known.
     """
 
     outputs: list[NotebookNode]
     error: str | None
     score: float | None
+    likely: str = ""
 
 
 TestOutcome.__test__ = False  # type: ignore[attr-defined]  # pytest would collect it
@@ -165,9 +170,12 @@ _REMOTES: dict[tuple[bool, bool], type[Remote]] = {
 class _Link:
     """A connection to one learner's process, until it is lost."""
 
-    def __init__(self, connection: socket.socket, limits: Limits) -> None:
+    def __init__(
+        self, connection: socket.socket, limits: Limits, ended_by: Callable[[], str]
+    ) -> None:
         self._channel = Channel(connection)
         self._limits = limits
+        self._ended_by = ended_by
         self._numbers = itertools.count()
         self.lost: LearnerLost | None = None
         self.deadline = 0.0
@@ -260,7 +268,7 @@ class _Link:
         try:
             yield
         except Closed:
-            self._lose(_ENDED)
+            self._lose(self._ended_by() or _ENDED)
         except Late:
             self._lose(
                 f"The cell ran for more than {self._limits.cell:g} seconds, and did not stop."
@@ -346,10 +354,19 @@ class Judge:
         connect: Returns a context with a connection to a fresh learner's process, in which
             `mha_course.autograder.learner.serve` runs; leaving the context ends the process.
         limits: What the submission may take.
+        ended_by: Returns the limit that ended the learner's process, in a sentence; empty where
+            none did.
     """
 
-    def __init__(self, connect: Connect, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        limits: Limits | None = None,
+        *,
+        ended_by: Callable[[], str] = str,
+    ) -> None:
         self._connect = connect
+        self._ended_by = ended_by
         self._limits = limits or Limits()
         self._cells: list[_Cell] = []  # to run again in a fresh process; none that ends one
         self._number = 0
@@ -377,7 +394,7 @@ class Judge:
             outputs = link.run(source, cell.number)
             link.end()
         except LearnerLost as lost:
-            return [_error_output("SubmissionStopped", str(lost), [str(lost)])]
+            return [_error_output(STOPPED, str(lost), [str(lost)])]
         self._cells.append(cell)
         return outputs
 
@@ -445,7 +462,8 @@ class Judge:
         """Run the cells so far in a fresh process; strike out the one that ends it, if any."""
         self.close()
         self._deadline()
-        self._link = _Link(self._connection.enter_context(self._connect()), self._limits)
+        connection = self._connection.enter_context(self._connect())
+        self._link = _Link(connection, self._limits, self._ended_by)
         for cell in self._cells:
             try:
                 self._link.begin(self._deadline())
@@ -564,10 +582,11 @@ def _outcome(
     if said.getvalue():
         outputs.append(_new_output("stream", name="stdout", text=said.getvalue()))
     if error is not None:
-        name = "SubmissionStopped" if isinstance(error, LearnerLost) else type(error).__name__
+        name = STOPPED if isinstance(error, LearnerLost) else type(error).__name__
         says = f"{name}: {error}"
         outputs.append(_error_output(name, str(error), _rendered(error, says, visible)))
-        return TestOutcome(outputs, " ".join(says.split()), None)
+        likely = error.likely if isinstance(error, Diagnosis) else ""
+        return TestOutcome(outputs, " ".join(says.split()), None, likely)
     if value is not None:
         # how a Remote shows itself is the learner's word, and could look like a number of points
         shown = f"<{type(value).__name__}>" if isinstance(value, Remote) else repr(value)

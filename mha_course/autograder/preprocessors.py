@@ -1,35 +1,90 @@
-"""Steps of our own in nbgrader's autograding; `nbgrader_config.py` puts them in their place."""
+"""Steps of our own in nbgrader's autograding; `nbgrader_config.py` puts them in their place.
+
+With them `nbgrader autograde` and the formgrader's button grade as `mha-course grade` does, one
+submission at a time.
+"""
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 from typing import Any
 
+import nbformat
+from nbconvert.exporters import NotebookExporter
 from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Unicode
+from traitlets import Bool, Float, Integer, Unicode
 
-from mha_course.autograder.seeds import course_secret, student_seed
-from mha_course.grading.fixtures import SEED_VARIABLE
+from mha_course.autograder.course import Course, odd_files
+from mha_course.autograder.grader import pool
+from mha_course.autograder.job import Graded, Settings
+from mha_course.autograder.recorder import record_of
+from mha_course.autograder.records import GRADED, RECORDING
+
+_KEPT = "mha_course"
 
 
-class SetStudentSeed(NbGraderPreprocessor):  # type: ignore[misc]
-    """Give the kernel the seed of the student's hidden tests, and note it in the notebook.
+class UnreadExporter(NotebookExporter):
+    """Begins with an empty notebook: what was handed in is read by `JudgeSubmission` alone.
 
-    It comes right before nbgrader's Execute: a kernel inherits the environment of its grader.
+    nbgrader would stop at a file that is no notebook.
     """
 
-    secret_folder = Unicode(".", help="Folder with the file of the course's secret").tag(
-        config=True
-    )
+    def from_filename(
+        self,
+        filename: str,  # noqa: ARG002
+        resources: dict[str, Any] | None = None,
+        **kw: Any,
+    ) -> Any:
+        """Convert an empty notebook."""
+        return self.from_notebook_node(nbformat.v4.new_notebook(), resources=resources, **kw)
+
+
+class JudgeSubmission(NbGraderPreprocessor):  # type: ignore[misc]
+    """Put what was handed in into the instructor's notebook, run it in a sandbox, and judge it."""
+
+    cell_seconds = Float(60.0, help="Seconds for one cell").tag(config=True)
+    total_seconds = Float(600.0, help="Seconds for all cells of a notebook").tag(config=True)
+    memory_mb = Integer(2048, help="Megabytes for all that a submission starts").tag(config=True)
+    sandbox = Bool(True, help="Whether what is handed in runs in a sandbox").tag(config=True)
+    secret_folder = Unicode("", help="Folder of the course's secret").tag(config=True)
+
+    def settings(self) -> Settings:
+        """Return what a submission may use."""
+        return Settings(self.cell_seconds, self.total_seconds, self.memory_mb, self.sandbox)
+
+    def preprocess(
+        self,
+        nb: NotebookNode,  # noqa: ARG002, empty
+        resources: dict[str, Any],
+    ) -> tuple[NotebookNode, dict[str, Any]]:
+        """Return the graded notebook."""
+        where = resources["nbgrader"]
+        student, assignment = where["student"], where["assignment"]
+        course = Course(Path.cwd())  # nbgrader has gone there
+        sources = {source.notebook: source for source in course.sources(assignment)}
+        source = sources[where["notebook"]]
+        job = course.job(source, student, assignment, course.secret)
+        # nbgrader has copied what links lead to, and feedback would show it to the learner
+        for odd in odd_files(course.submitted(student, assignment)):
+            copy = course.autograded(student, assignment) / odd.name
+            copy.unlink(missing_ok=True)
+        course.records(assignment).add(student, RECORDING)
+        settings = self.settings()
+        graded = Graded.from_bytes(pool(settings).grade(job.to_bytes()))
+        resources[_KEPT] = record_of(source, job, graded, settings)
+        return nbformat.reads(graded.notebook, as_version=4), resources
+
+
+class KeepRecord(NbGraderPreprocessor):  # type: ignore[misc]
+    """Note that a grade is in the gradebook, and all that is needed to make it again."""
 
     def preprocess(
         self, nb: NotebookNode, resources: dict[str, Any]
     ) -> tuple[NotebookNode, dict[str, Any]]:
-        """Set the environment variable that `drawn` reads."""
+        """Leave the notebook as it is."""
         where = resources["nbgrader"]
-        secret = course_secret(self.secret_folder)
-        seed = student_seed(secret, where["assignment"], where["student"])
-        os.environ[SEED_VARIABLE] = seed
-        nb.metadata["mha_course"] = {"student_seed": seed}
+        notebooks = {where["notebook"]: resources[_KEPT]}
+        records = Course(Path.cwd()).records(where["assignment"])
+        records.add(where["student"], GRADED, notebooks=notebooks)
         return nb, resources

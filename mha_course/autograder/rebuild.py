@@ -26,6 +26,8 @@ from nbgrader.preprocessors import (
 )
 from traitlets.config import Config
 
+from mha_course.autograder.findings import Finding
+
 MOST_BYTES = 20_000_000  # a long notebook with fifty pictures is a tenth of it
 MOST_MARKS = 1_000_000  # commas and brackets outside strings; each costs memory and time
 MOST_DEPTH = 100  # of brackets; a chart in an output has about 20
@@ -53,20 +55,6 @@ _FLAGS = {"grade": False, "solution": False, "locked": False, "task": False, "po
 
 class SubmissionError(ValueError):
     """A file that cannot be graded; the message says why, in one sentence for the instructor."""
-
-
-class Finding(NamedTuple):
-    """Something that an instructor should look at. It takes no points away.
-
-    Attributes:
-        kind: What it is, in kebab-case: `test-edited`.
-        says: One sentence.
-        cell: grade_id of the cell; empty for the notebook as a whole.
-    """
-
-    kind: str
-    says: str
-    cell: str = ""
 
 
 class Rebuilt(NamedTuple):

@@ -40,7 +40,7 @@ NOT_ENFORCED = (
 )
 
 
-class SandboxUnavailable(RuntimeError):  # noqa: N818, a state of the machine
+class SandboxUnavailable(OSError):  # noqa: N818, a state of the machine
     """A sandbox cannot be had here; the message says what was tried, and the way out."""
 
 

@@ -36,7 +36,12 @@ class Diagnosis(AssertionError):  # noqa: N818  what it is, not an error of the 
     """A check failed; the message is for the learner.
 
     A notebook shows the message alone: the stack would only show how the test is made.
+
+    Attributes:
+        likely: The likely mistake, as a part of the message.
     """
+
+    likely = ""
 
     def _render_traceback_(self) -> list[str]:
         # IPython calls this in place of its own formatting
@@ -265,7 +270,9 @@ def diagnose(found: str, likely: str, read: str) -> Diagnosis:
     parts = [found, f"Likely mistake: {likely}", f"Read: {section_link(read)}"]
     # a link must stay in one piece to be of use
     lines = (textwrap.fill(p, _LINE, break_long_words=False, break_on_hyphens=False) for p in parts)
-    return Diagnosis("\n".join(lines))
+    diagnosis = Diagnosis("\n".join(lines))
+    diagnosis.likely = likely
+    return diagnosis
 
 
 def _fail(found: str, likely: str, read: str) -> NoReturn:

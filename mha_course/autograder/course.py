@@ -1,0 +1,210 @@
+"""A course's folder: nbgrader's settings, the assignments, and what was handed in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from glob import glob
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nbgrader.apps import AutogradeApp
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import find_all_files
+
+from mha_course.autograder.findings import Finding
+from mha_course.autograder.job import Job
+from mha_course.autograder.rebuild import MOST_BYTES
+from mha_course.autograder.records import Records
+from mha_course.autograder.seeds import course_secret, student_seed
+
+CONFIG = "nbgrader_config.py"
+RECORDS = "grading"
+"""Folder of the course in which the records of each assignment are."""
+
+_MARKS = ("ClearSolutions", "ClearHiddenTests", "ClearMarkScheme")
+
+
+class Source(NamedTuple):
+    """A notebook of an assignment, as the instructor wrote it.
+
+    Attributes:
+        notebook: Its name, without ".ipynb".
+        text: JSON.
+        files: The other files of the assignment, by name.
+        digest: Changes with the text or the files.
+    """
+
+    notebook: str
+    text: str
+    files: Mapping[str, bytes]
+    digest: str
+
+
+class Course:
+    """The course in a folder.
+
+    Args:
+        folder: Where `nbgrader_config.py` is; by default the current one.
+
+    Raises:
+        ValueError: there is no `nbgrader_config.py`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        folder = (folder or Path.cwd()).resolve()
+        if not (folder / CONFIG).is_file():
+            raise ValueError(
+                f"{folder} is no course folder: there is no {CONFIG} in it. Go to the course's "
+                "folder, and run the command there"
+            )
+        before = Path.cwd()
+        os.chdir(folder)  # nbgrader looks for its settings here
+        try:
+            self.app = AutogradeApp(log_level="ERROR")
+            self.app.initialize([])
+        finally:
+            os.chdir(before)
+        self.directory: CourseDirectory = self.app.coursedir
+        self.root = Path(self.directory.root)
+
+    @property
+    def secret(self) -> str:
+        """The course's secret; see `seeds`."""
+        folder = self.app.config.get("JudgeSubmission", {}).get("secret_folder", self.root)
+        return course_secret(folder)
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """Nbgrader's settings for what learners find in place of solutions, as JSON has it."""
+        found = {name: dict(self.app.config[name]) for name in _MARKS if name in self.app.config}
+        as_json: dict[str, Any] = json.loads(json.dumps(found))
+        return as_json
+
+    def records(self, assignment: str) -> Records:
+        """Return the records of an assignment."""
+        return Records(self.root / RECORDS / f"{assignment}.jsonl")
+
+    def assignments(self) -> list[str]:
+        """Return the names of all assignments that have a source."""
+        pattern = self._path(self.directory.source_directory, ".", "*") / "*.ipynb"
+        return sorted({Path(file).parent.name for file in glob(str(pattern))})
+
+    def sources(self, assignment: str) -> list[Source]:
+        """Return the notebooks of an assignment.
+
+        Raises:
+            ValueError: there is no such assignment.
+        """
+        folder = self._path(self.directory.source_directory, ".", assignment)
+        notebooks = sorted(folder.glob("*.ipynb"))
+        if not notebooks:
+            known = ", ".join(self.assignments()) or "none"
+            raise ValueError(f"no assignment {assignment!r} in {folder.parent}; there are {known}")
+        others = find_all_files(str(folder), [*self.directory.ignore, "*.ipynb"])
+        files = {Path(file).name: Path(file).read_bytes() for file in sorted(others)}
+        return [self._source(notebook, files) for notebook in notebooks]
+
+    def students(self, assignment: str) -> list[str]:
+        """Return who has handed in an assignment."""
+        directory = self.directory.submitted_directory
+        pattern = self.directory.format_path(
+            directory, "(?P<student>.*)", re.escape(assignment), escape=True
+        )
+        found = glob(str(self._path(directory, "*", assignment)))
+        matches = (re.fullmatch(pattern, folder) for folder in found)
+        return sorted(match["student"] for match in matches if match)
+
+    def submitted(self, student: str, assignment: str) -> Path:
+        """Return the folder of what a student has handed in."""
+        return self._path(self.directory.submitted_directory, student, assignment)
+
+    def autograded(self, student: str, assignment: str) -> Path:
+        """Return the folder of a student's graded notebooks."""
+        return self._path(self.directory.autograded_directory, student, assignment)
+
+    def read_submission(
+        self, student: str, assignment: str, source: Source
+    ) -> tuple[bytes, str, list[Finding]]:
+        """Return what a student handed in, why it cannot be read, and what is odd about it."""
+        folder = self.submitted(student, assignment)
+        file, findings = self._handed_in(folder, source, assignment)
+        return *read_file(file), findings
+
+    def job(self, source: Source, student: str, assignment: str, secret: str) -> Job:
+        """Return the job of grading a student's notebook, whatever there is of it."""
+        submission, unreadable, findings = self.read_submission(student, assignment, source)
+        findings += [
+            Finding("odd-file", f"{path.name} is neither a file nor a folder; it is left out.")
+            for path in odd_files(self.submitted(student, assignment))
+        ]
+        return Job(
+            assignment=assignment,
+            notebook=source.notebook,
+            student=student,
+            seed=student_seed(secret, assignment, student),
+            source=source.text,
+            submission=submission,
+            unreadable=unreadable,
+            files=source.files,
+            marks=self.marks,
+            findings=tuple(findings),
+        )
+
+    def _handed_in(
+        self, folder: Path, source: Source, assignment: str
+    ) -> tuple[Path, list[Finding]]:
+        """Return the file to grade: the one of the right name, or the only one there is."""
+        file = folder / f"{source.notebook}.ipynb"
+        if os.path.lexists(file):
+            return file, []
+        expected = {f"{one.notebook}.ipynb" for one in self.sources(assignment)}
+        others = [one for one in folder.glob("*.ipynb") if one.name not in expected]
+        if len(others) != 1 or len(expected) > 1:
+            return file, []
+        says = f"There is no {file.name}; {others[0].name!r} is graded, the only notebook there."
+        return others[0], [Finding("other-name", says)]
+
+    def _source(self, notebook: Path, files: Mapping[str, bytes]) -> Source:
+        text = notebook.read_text(encoding="utf-8")
+        digest = hashlib.sha256(json.dumps(self.marks, sort_keys=True).encode())
+        for name, content in [("", text.encode()), *sorted(files.items())]:
+            digest.update(f"{name}:{len(content)}:".encode() + content)
+        return Source(notebook.stem, text, files, digest.hexdigest())
+
+    def _path(self, step: str, student: str, assignment: str) -> Path:
+        return Path(os.path.normpath(self.directory.format_path(step, student, assignment)))
+
+
+def read_file(file: Path) -> tuple[bytes, str]:
+    """Return what is in a file that was handed in, and why it cannot be read, if so.
+
+    A link could lead to solutions, and reading a pipe would never end.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        why = "it is a link" if file.is_symlink() else str(error.strerror)
+        return b"", f"The file {file.name} cannot be read: {why}."
+    with os.fdopen(descriptor, "rb") as opened:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b"", f"The file {file.name} cannot be read: it is no plain file."
+        return opened.read(MOST_BYTES + 1), ""
+
+
+def odd_files(folder: Path) -> Iterator[Path]:
+    """Yield what in a folder is neither a plain file nor a folder: links, pipes, devices."""
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            mode = os.lstat(path := Path(where, name)).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                yield path
+
+
+def literally(name: str) -> str:
+    """Return a pattern of file names that this name alone matches."""
+    return re.sub(r"([*?[])", r"[\1]", name)

@@ -1,0 +1,230 @@
+"""Write results into nbgrader's gradebook and folders, through nbgrader's own code.
+
+What stands there afterwards is what `nbgrader autograde` would have left: formgrader, feedback and
+export go on from it. Grades given by hand are not touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+from unittest.mock import patch
+
+import nbformat
+import sqlalchemy
+from nbformat import NotebookNode
+from nbgrader.api import Gradebook
+from nbgrader.converters import Autograde
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.utils import determine_grade, is_grade
+
+from mha_course.autograder.course import Course, Source, literally, odd_files
+from mha_course.autograder.job import Graded, Job, Settings
+from mha_course.autograder.records import GRADED, RECORDING
+
+WAIT_SECONDS = 60.0  # for a gradebook that somebody else has locked, or that is gone for a while
+OWN = "mha_course.autograder.preprocessors"
+_USERS = ("converters.autograde", "preprocessors.saveautogrades", "preprocessors.latesubmissions")
+
+Results = Mapping[str, tuple[Source, Job, Graded]]
+"""Of a student, by notebook."""
+
+
+class GradebookGone(OSError):  # noqa: N818  what it is
+    """The gradebook cannot be written; the message says what was tried, and the way out."""
+
+
+class Recorder:
+    """Writes results, one student after the other; only one process may do so.
+
+    Args:
+        course: The course.
+        assignment: Whose results they are.
+        settings: With which they were made; for the records.
+        waiting: Called with a sentence when the gradebook is locked or gone.
+        wait_seconds: How long to try again.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        assignment: str,
+        settings: Settings,
+        *,
+        waiting: Callable[[str], None] = lambda _: None,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
+        self._course, self._assignment, self._settings = course, assignment, settings
+        self._waiting, self._wait_seconds = waiting, wait_seconds
+        self._records = course.records(assignment)
+        self._gradebook = contextlib.ExitStack()
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def record(self, student: str, results: Results) -> None:
+        """Write the results of a student.
+
+        Raises:
+            GradebookGone: it stayed locked or gone.
+        """
+        self._records.add(student, RECORDING)
+        until = time.monotonic() + self._wait_seconds
+        pause = 0.1
+        while True:
+            try:
+                self._write(student, {name: graded for name, (_, _, graded) in results.items()})
+                break
+            except sqlalchemy.exc.DBAPIError as error:
+                self._close()  # and with it what is half done
+                why = " ".join(str(error.orig).split())
+                if time.monotonic() > until:
+                    raise GradebookGone(
+                        f"the gradebook cannot be written: {why}. It was tried for "
+                        f"{self._wait_seconds:g} seconds. Close other programs that use it, and "
+                        "run the same command again: it goes on from here"
+                    ) from error
+                self._waiting(f"the gradebook is not to be had ({why}); trying again")
+                time.sleep(pause)
+                pause = min(2 * pause, 5.0)
+        notebooks = {
+            name: record_of(source, job, graded, self._settings)
+            for name, (source, job, graded) in results.items()
+        }
+        self._records.add(student, GRADED, notebooks=notebooks)
+
+    def _write(self, student: str, graded: Mapping[str, Graded]) -> None:
+        course = self._course
+        if not self._is_open:
+            url, name = course.directory.db_url, course.directory.course_id
+            self._gradebook.enter_context(_one_gradebook(url, name))
+            self._is_open = True
+        directory = _Directory(
+            parent=course.app,
+            root=str(course.root),
+            assignment_id=self._assignment,
+            student_id=student,
+        )
+        odd = {path.name for path in odd_files(course.submitted(student, self._assignment))}
+        directory.ignore = [*directory.ignore, *map(literally, odd)]
+        converter = _Converter(coursedir=directory, parent=course.app)
+        converter.graded = graded
+        converter.force = True
+        with _quiet(converter.log):
+            converter.start()
+
+    def _close(self) -> None:
+        self._gradebook.close()
+        self._is_open = False
+
+
+def record_of(source: Source, job: Job, graded: Graded, settings: Settings) -> dict[str, Any]:
+    """Return what is kept of a result: all that is needed to make the grade again."""
+    notebook = nbformat.reads(graded.notebook, as_version=4)
+    return {
+        "submission": digest(job.submission),
+        "source": source.digest,
+        "seed": job.seed,
+        "settings": settings._asdict(),
+        "versions": dict(graded.versions),
+        "seconds": round(graded.seconds, 3),
+        "cell_seconds": round(graded.cell_seconds, 3),
+        "processes": graded.processes,
+        "refused": graded.refused,
+        "points": {
+            cell.metadata.nbgrader.grade_id: determine_grade(cell)
+            for cell in notebook.cells
+            if is_grade(cell)
+        },
+        "tests": [one._asdict() for one in graded.tests],
+        "findings": [one._asdict() for one in graded.findings],
+    }
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of a file that was handed in."""
+    return hashlib.sha256(data).hexdigest()
+
+
+class _Directory(CourseDirectory):  # type: ignore[misc]
+    """nbgrader's, with a file of the time of submission that may hold anything."""
+
+    def get_existing_timestamp(self, dest_path: str) -> datetime.datetime | None:
+        try:
+            found: datetime.datetime | None = super().get_existing_timestamp(dest_path)
+        except (AttributeError, OSError, ValueError, OverflowError):  # nbgrader's own slip is one
+            return None
+        return found
+
+
+class _Converter(Autograde):  # type: ignore[misc]
+    """nbgrader's autograder, for notebooks that are graded already."""
+
+    graded: Mapping[str, Graded] = {}
+
+    def init_notebooks(self) -> None:
+        """Take the notebooks that there are results of, be there a file or not."""
+        where, student = self.coursedir, self.coursedir.student_id
+        folder = where.format_path(where.submitted_directory, student, where.assignment_id)
+        self.assignments = {folder: [f"{folder}/{name}.ipynb" for name in self.graded]}
+
+    def convert_notebooks(self) -> None:
+        """Write them; nothing is caught here, for there is only one student."""
+        assignment, student = self.coursedir.assignment_id, self.coursedir.student_id
+        ((_, self.notebooks),) = self.assignments.items()
+        self.init_destination(assignment, student)
+        self.run_pre_convert_hook()
+        self.init_assignment(assignment, student)
+        for notebook in self.notebooks:
+            self.convert_single_notebook(notebook)
+        self.set_permissions(assignment, student)
+        self.run_post_convert_hook()
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        """Save points, and write the notebook with all outputs."""
+        resources = self.init_single_notebook_resources(notebook_filename)
+        self.exporter._preprocessors = []
+        for step in self.autograde_preprocessors:
+            if not _name(step).startswith(OWN):
+                self.exporter.register_preprocessor(step)
+        text = self.graded[resources["nbgrader"]["notebook"]].notebook
+        notebook: NotebookNode = nbformat.reads(text, as_version=4)
+        output, resources = self.exporter.from_notebook_node(notebook, resources=resources)
+        self.write_single_notebook(output, resources)
+
+
+def _name(step: object) -> str:
+    return f"{step.__module__}.{step.__name__}" if isinstance(step, type) else str(step)
+
+
+@contextlib.contextmanager
+def _one_gradebook(url: str, course: str) -> Iterator[None]:
+    """Have nbgrader's code share one connection: it opens one for every step, and each is slow."""
+    with Gradebook(url, course) as gradebook, contextlib.ExitStack() as patched:
+        patched.enter_context(patch.object(gradebook, "close"))
+        for module in _USERS:
+            patched.enter_context(patch(f"nbgrader.{module}.Gradebook", lambda *_: gradebook))
+        yield
+
+
+@contextlib.contextmanager
+def _quiet(log: logging.Logger) -> Iterator[None]:
+    """Leave out what nbgrader says of each file, and SQLAlchemy of nbgrader's queries."""
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", sqlalchemy.exc.SAWarning)
+            yield
+    finally:
+        log.setLevel(level)
