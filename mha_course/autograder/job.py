@@ -7,6 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 
+import nbformat
+from nbformat import NotebookNode
+
 from mha_course.autograder.findings import Finding
 from mha_course.autograder.sandbox import MB
 from mha_course.autograder.sandbox import Limits as SandboxLimits
@@ -118,6 +121,11 @@ class Graded(NamedTuple):
     cell_seconds: float
     processes: int
     versions: Mapping[str, str]
+
+    def read(self) -> NotebookNode:
+        """Return the notebook. It is not validated: the autograder itself has written it."""
+        read: NotebookNode = nbformat.from_dict(json.loads(self.notebook))
+        return read
 
     def to_bytes(self) -> bytes:
         """Return it as JSON."""

@@ -73,7 +73,7 @@ class JudgeSubmission(NbGraderPreprocessor):  # type: ignore[misc]
         settings = self.settings()
         graded = Graded.from_bytes(pool(settings).grade(job.to_bytes()))
         resources[_KEPT] = record_of(source, job, graded, settings)
-        return nbformat.reads(graded.notebook, as_version=4), resources
+        return graded.read(), resources
 
 
 class KeepRecord(NbGraderPreprocessor):  # type: ignore[misc]

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 from unittest.mock import patch
 
-import nbformat
 import sqlalchemy
-from nbformat import NotebookNode
+from nbconvert.preprocessors import ExecutePreprocessor
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
+from nbgrader.preprocessors import CheckCellMetadata
 from nbgrader.utils import determine_grade, is_grade
+from traitlets.utils.importstring import import_item
 
 from mha_course.autograder.course import Course, Source, literally, odd_files
 from mha_course.autograder.job import Graded, Job, Settings
@@ -63,8 +64,8 @@ class Recorder:
         self._course, self._assignment, self._settings = course, assignment, settings
         self._waiting, self._wait_seconds = waiting, wait_seconds
         self._records = course.records(assignment)
-        self._gradebook = contextlib.ExitStack()
-        self._is_open = False
+        self._gradebook: Gradebook | None = None
+        self._shared = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         return self
@@ -105,10 +106,9 @@ class Recorder:
 
     def _write(self, student: str, graded: Mapping[str, Graded]) -> None:
         course = self._course
-        if not self._is_open:
+        if self._gradebook is None:
             url, name = course.directory.db_url, course.directory.course_id
-            self._gradebook.enter_context(_one_gradebook(url, name))
-            self._is_open = True
+            self._gradebook = self._shared.enter_context(_one_gradebook(url, name))
         directory = _Directory(
             parent=course.app,
             root=str(course.root),
@@ -120,17 +120,24 @@ class Recorder:
         converter = _Converter(coursedir=directory, parent=course.app)
         converter.graded = graded
         converter.force = True
-        with _quiet(converter.log):
-            converter.start()
+        session = self._gradebook.db
+        try:
+            # nbgrader commits after every cell; a student's points are there together or not at all
+            with _quiet(converter.log), patch.object(session, "commit", session.flush):
+                converter.start()
+            session.commit()
+        except BaseException:
+            session.rollback()
+            raise
 
     def _close(self) -> None:
-        self._gradebook.close()
-        self._is_open = False
+        self._shared.close()
+        self._gradebook = None
 
 
 def record_of(source: Source, job: Job, graded: Graded, settings: Settings) -> dict[str, Any]:
     """Return what is kept of a result: all that is needed to make the grade again."""
-    notebook = nbformat.reads(graded.notebook, as_version=4)
+    notebook = graded.read()
     return {
         "submission": digest(job.submission),
         "source": source.digest,
@@ -195,10 +202,11 @@ class _Converter(Autograde):  # type: ignore[misc]
         resources = self.init_single_notebook_resources(notebook_filename)
         self.exporter._preprocessors = []
         for step in self.autograde_preprocessors:
-            if not _name(step).startswith(OWN):
+            # metadata are the instructor's, and `plan` has compared them with the gradebook
+            ours = _name(step).startswith(OWN) or step is CheckCellMetadata
+            if not ours and not _runs_cells(step):
                 self.exporter.register_preprocessor(step)
-        text = self.graded[resources["nbgrader"]["notebook"]].notebook
-        notebook: NotebookNode = nbformat.reads(text, as_version=4)
+        notebook = self.graded[resources["nbgrader"]["notebook"]].read()
         output, resources = self.exporter.from_notebook_node(notebook, resources=resources)
         self.write_single_notebook(output, resources)
 
@@ -207,14 +215,21 @@ def _name(step: object) -> str:
     return f"{step.__module__}.{step.__name__}" if isinstance(step, type) else str(step)
 
 
+def _runs_cells(step: object) -> bool:
+    """Whether a step would run the notebook, as nbgrader's own does, outside of any sandbox."""
+    kind = import_item(step) if isinstance(step, str) else step
+    kind = kind if isinstance(kind, type) else type(kind)
+    return issubclass(kind, ExecutePreprocessor)
+
+
 @contextlib.contextmanager
-def _one_gradebook(url: str, course: str) -> Iterator[None]:
+def _one_gradebook(url: str, course: str) -> Iterator[Gradebook]:
     """Have nbgrader's code share one connection: it opens one for every step, and each is slow."""
     with Gradebook(url, course) as gradebook, contextlib.ExitStack() as patched:
         patched.enter_context(patch.object(gradebook, "close"))
         for module in _USERS:
             patched.enter_context(patch(f"nbgrader.{module}.Gradebook", lambda *_: gradebook))
-        yield
+        yield gradebook
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 import time
@@ -56,7 +57,7 @@ def grade(job: Job, settings: Settings, connect: Connect, ended_by: Callable[[],
         run.cells(rebuilt.cells)
     rebuilt.notebook.metadata["mha_course"] = {"student_seed": job.seed}
     return Graded(
-        notebook=nbformat.writes(rebuilt.notebook),
+        notebook=json.dumps(rebuilt.notebook),
         tests=tuple(run.tests),
         findings=(*job.findings, *rebuilt.findings, *run.findings),
         refused="",
@@ -151,7 +152,7 @@ def _not_read(job: Job, source: NotebookNode, why: str, seconds: float) -> Grade
     notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note))
     notebook.metadata["mha_course"] = {"student_seed": job.seed}
     return Graded(
-        notebook=nbformat.writes(notebook),
+        notebook=json.dumps(notebook),
         tests=tuple(tests),
         findings=(*job.findings, Finding("not-read", why)),
         refused=why,
