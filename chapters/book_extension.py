@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+
+from mha_course.widgets import live
 
 # sphinx-thebe adds its scripts even when it is switched off, and they throw;
 # require.js comes from a CDN and serves classic notebook widgets, of which we have none.
@@ -21,6 +26,7 @@ SAFE_BUT_SILENT = (
     "sphinx_multitoc_numbering",
     "sphinx-mathjax-offline",
 )
+_LIVE = re.compile(r'class="mha-live[^"]*" data-module="(\w+)"')
 
 
 def read_side_by_side(app: Sphinx, _config: object) -> None:
@@ -30,6 +36,7 @@ def read_side_by_side(app: Sphinx, _config: object) -> None:
         app.extensions[name].parallel_read_safe = True
     # The pages compute with small matrices, and share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ[live.BOOK] = "1"
 
 
 def write_in_turn(app: Sphinx, _env: BuildEnvironment) -> None:
@@ -47,6 +54,35 @@ def drop_unwanted(
             context[kind] = [f for f in files if not _is_unwanted(f)]
 
 
+def write_live_figures(app: Sphinx) -> None:
+    """Write a classic script for each live figure, their loader, and their style.
+
+    They do not lie in a static folder of ours: Jupyter Book loads every script there on every page.
+    """
+    folder = Path(app.outdir, "_static", "live")
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in live.MODULES.glob("*.js"):
+        text = file.read_text(encoding="utf-8")
+        if "export default" in text:
+            module = json.dumps(live.bundle(file.stem))
+            text = f"(window.mhaModules ??= {{}})[{json.dumps(file.stem)}] = {module};\n"
+        elif file.stem != "loader":
+            continue
+        (folder / file.name).write_text(text, encoding="utf-8")
+    (folder / "live.css").write_text(live.style(), encoding="utf-8")
+
+
+def add_live_figures(
+    app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object
+) -> None:
+    """Load on a page the figures that it has, and nothing on the others."""
+    names = sorted(set(_LIVE.findall(context.get("body", ""))))
+    for name in [*names, "loader"] if names else []:
+        app.add_js_file(f"live/{name}.js", loading_method="defer")
+    if names:
+        app.add_css_file("live/live.css")
+
+
 def _is_unwanted(file: Any) -> bool:
     inline = getattr(file, "attributes", {}).get("body", "")
     where = f"{file.filename} {inline}".lower()
@@ -57,5 +93,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("config-inited", read_side_by_side)
     app.connect("env-updated", write_in_turn)
+    app.connect("builder-inited", write_live_figures)
+    app.connect("html-page-context", add_live_figures)
     app.connect("html-page-context", drop_unwanted, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -31,7 +31,7 @@ PURPLE = "#a94f86"
 HEAT = "#56b4e9"  # fills cells of heat maps: dark text on it in light mode, light text in dark mode
 SERIES = (BLUE, ORANGE, GREEN, RED, PURPLE)
 
-_DARK = {
+DARK = {
     BLUE: "#56b4e9",
     ORANGE: "#f0b04a",
     GREEN: "#2bc799",
@@ -199,7 +199,7 @@ def _variable(colour: str) -> str:
 
 
 def _dark_colours() -> str:
-    return "".join(f"{_variable(light)}:{value};" for light, value in _DARK.items())
+    return "".join(f"{_variable(light)}:{value};" for light, value in DARK.items())
 
 
 def _style_sheet() -> str:
@@ -236,7 +236,7 @@ def _adapt(svg: str, prefix: str, description: str) -> str:
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
 
     svg = re.sub(INK, "currentColor", svg, flags=re.IGNORECASE)
-    for colour in _DARK:
+    for colour in DARK:
         svg = re.sub(colour, f"var({_variable(colour)},{colour})", svg, flags=re.IGNORECASE)
     svg = re.sub(r"'DejaVu Sans'(, [^;\"]+)?", "system-ui, 'DejaVu Sans', sans-serif", svg)
 

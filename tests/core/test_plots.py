@@ -26,7 +26,7 @@ from mha_course.plots import (
     plot_rows,
     table,
 )
-from mha_course.plots.canvas import _DARK, _DARK_TEXT
+from mha_course.plots.canvas import _DARK_TEXT, DARK
 from mha_course.plots.cover import cover
 from mha_course.plots.diagrams import arrow, box, plot_cuts, plot_grid
 
@@ -180,12 +180,12 @@ def contrast(a: str, b: str) -> float:
 @pytest.mark.parametrize("colour", SERIES)
 def test_lines_stand_out_in_light_and_dark(colour: str) -> None:
     assert contrast(colour, LIGHT_PAGE) >= 3
-    assert contrast(_DARK[colour], DARK_PAGE) >= 3
+    assert contrast(DARK[colour], DARK_PAGE) >= 3
 
 
 def test_text_on_a_full_cell_can_be_read_in_light_and_dark() -> None:
     assert contrast(LIGHT_TEXT, HEAT) >= 4.5
-    assert contrast(_DARK_TEXT, _DARK[HEAT]) >= 4.5
+    assert contrast(_DARK_TEXT, DARK[HEAT]) >= 4.5
     assert f"color:{_DARK_TEXT}" in lines()._repr_html_()
 
 
