@@ -76,5 +76,8 @@ c.JudgeSubmission.total_seconds = 600.0
 c.JudgeSubmission.memory_mb = 2048
 c.JudgeSubmission.sandbox = True
 
+# What learners wrote is shown in formgrader and feedback, and never run there.
+c.HTMLExporter.filters = {"markdown2html": "mha_course.autograder.safe_html.markdown2html"}
+
 # Learners see in their feedback what failed, but not the hidden tests: those serve again.
 c.GenerateFeedback.preprocessors = [GetGrades, ClearHiddenTests, CSSHTMLHeaderPreprocessor]

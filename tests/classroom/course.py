@@ -81,8 +81,15 @@ class Course:
 
     def nbgrader(self, *arguments: str) -> str:
         """Run one nbgrader command and return what it printed."""
+        return self._run("nbgrader", *arguments)
+
+    def mha_course(self, *arguments: str) -> str:
+        """Run one of our own commands and return what it printed."""
+        return self._run("mha_course.cli", *arguments)
+
+    def _run(self, module: str, *arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "nbgrader", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.folder,
             env=self.env,
             capture_output=True,
@@ -91,7 +98,7 @@ class Course:
             check=False,
         )
         said = done.stdout + done.stderr
-        assert done.returncode == 0, f"nbgrader {' '.join(arguments)} failed:\n{said[-5000:]}"
+        assert done.returncode == 0, f"{module} {' '.join(arguments)} failed:\n{said[-5000:]}"
         return said
 
     def hand_in(self, name: str, notebook: NotebookNode) -> Path:
