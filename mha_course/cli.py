@@ -3,7 +3,8 @@
 `mha-course heads MODEL` looks into the heads of a real model; `mha-course experiment NAME` makes a
 result file of the book anew; `mha-course ledger` compares them with the book's verdicts.
 `mha-course check NOTEBOOK` is the learner's own check of an exercise; `mha-course audit-exercises`
-tests the exercises themselves. `mha-course grade` grades a class.
+tests the exercises themselves. `mha-course grade` grades a class; `mha-course report` says what the
+class has understood.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_audit(commands)
     _add_grade(commands)
+    _add_report(commands)
     return parser
 
 
@@ -225,6 +227,27 @@ def _add_grade(commands: Any) -> None:
     grade.set_defaults(carry_out=_grade)
 
 
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="what a class has understood, and what to look at",
+        description="Write a report on a graded assignment, in the folder of a course: a page, one "
+        "HTML file without scripts, and a CSV file with a row for each student. Nothing that was "
+        "handed in is run. A report that is there already is replaced.",
+    )
+    report.add_argument("assignment", metavar="ASSIGNMENT", help="its name, such as heads")
+    report.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="where to write ASSIGNMENT-report.html and .csv; by default grading/ in the course",
+    )
+    report.add_argument(
+        "--force", action="store_true", help="replace files that are no report, or were changed"
+    )
+    report.set_defaults(carry_out=_report)
+
+
 def _heads(options: argparse.Namespace) -> int:
     report = options.report or Path(f"heads-{Path(options.model).resolve().name}.html")
     if not options.table_only and report.exists() and not options.force:
@@ -378,6 +401,15 @@ def _grade(options: argparse.Namespace) -> int:
 
     with Bars() as bars:
         said, code = command.grade(options, bars.update)
+    print("\n".join(said))
+    return code
+
+
+def _report(options: argparse.Namespace) -> int:
+    from mha_course.autograder.report import command  # heavy
+
+    with Bars() as bars:
+        said, code = command.report(options, bars.update)
     print("\n".join(said))
     return code
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mha_course.shapes import LatentShape
-
 
 class ModelShape(NamedTuple):
     """How one published model cuts its width into heads.
@@ -35,6 +33,29 @@ class ModelShape(NamedTuple):
     def heads_fill_model(self) -> bool:
         """Whether h·d_head equals d_model, as in the original Transformer."""
         return self.num_heads * self.d_head == self.d_model
+
+
+# Here and not in `shapes`: this module stands alone, so that graded work can have it.
+class LatentShape(NamedTuple):
+    """All sizes of one multi-head latent attention.
+
+    Attributes:
+        d_model: Width of the input and of the output.
+        num_heads: Heads, h.
+        d_head: Width of the part of a query and of a key that knows no position.
+        d_rope: Width of the rotary part of a query and of a key; even.
+        d_v: Width of a value.
+        kv_rank: Width of the latent from which keys and values are made.
+        q_rank: Width of the latent from which queries are made; None: made from the input.
+    """
+
+    d_model: int
+    num_heads: int
+    d_head: int
+    d_rope: int
+    d_v: int
+    kv_rank: int
+    q_rank: int | None = None
 
 
 class LatentModelShape(NamedTuple):

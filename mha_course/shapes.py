@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple, TypedDict
 
 from mha_course import _checks
+from mha_course.models import LatentShape as LatentShape
 
 PROJECTIONS = ("q", "k", "v", "o")
 
@@ -138,28 +139,6 @@ def _projections_with_bias(bias: bool | Collection[str]) -> tuple[str, ...]:
             f"bias={bias!r} must be True, False, or projections out of q, k, v and o, as in 'qv'"
         )
     return tuple(name for name in PROJECTIONS if name in bias)
-
-
-class LatentShape(NamedTuple):
-    """All sizes of one multi-head latent attention.
-
-    Attributes:
-        d_model: Width of the input and of the output.
-        num_heads: Heads, h.
-        d_head: Width of the part of a query and of a key that knows no position.
-        d_rope: Width of the rotary part of a query and of a key; even.
-        d_v: Width of a value.
-        kv_rank: Width of the latent from which keys and values are made.
-        q_rank: Width of the latent from which queries are made; None: made from the input.
-    """
-
-    d_model: int
-    num_heads: int
-    d_head: int
-    d_rope: int
-    d_v: int
-    kv_rank: int
-    q_rank: int | None = None
 
 
 def check_latent_shape(shape: LatentShape) -> None:

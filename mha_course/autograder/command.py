@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 # for checks that notebooks do not ask for; without the package it leaves them out
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
-from mha_course.autograder.course import Course  # noqa: E402
+from mha_course.autograder.course import CONFIG, Course  # noqa: E402
 from mha_course.autograder.grader import pool  # noqa: E402
 from mha_course.autograder.job import Settings  # noqa: E402
 from mha_course.autograder.sandbox import NOT_ENFORCED  # noqa: E402
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 10
 
+_DAY = 24 * 3600
+_RANGES = {
+    "cell_seconds": ("--timeout", 1, _DAY, "seconds for a cell"),
+    "total_seconds": ("--timeout", 1, 10 * _DAY, "seconds for a submission"),
+    "memory_mb": ("--memory", 64, 2**24, "megabytes"),
+}
+"""Of each setting: option, least, most, unit."""
+
 
 def grade(
     options: argparse.Namespace, progress: Callable[[str, int, int], None]
@@ -37,19 +45,42 @@ def grade(
         raise ValueError(f"--workers {options.workers}: at least 1 is needed")
     course = Course(Path.cwd())
     settings = _settings(course, options)
-    # a sandbox takes seconds to start: it begins while the rest is imported and looked up
-    first = None if options.scheduler else _First(settings)
+    course.sources(options.assignment)  # an unknown assignment leaves no trace
+    with course.records(options.assignment).one_grader():
+        said, code = _graded(course, settings, options, progress)
+    return [_printable(line) for line in said], code
 
-    from mha_course.autograder.run import Summary, grade, plan
 
-    planned = plan(course, options.assignment, students=options.student, force=options.force)
-    summary = Summary([], {}, 0.0)
-    if planned.students:
-        if not settings.sandbox:
-            held = "\n".join(f"  - {each}" for each in NOT_ENFORCED)
-            _warn(f"without a sandbox, this does not hold:\n{held}")
-        with _workers(options) as client:
+def _graded(
+    course: Course,
+    settings: Settings,
+    options: argparse.Namespace,
+    progress: Callable[[str, int, int], None],
+) -> tuple[Iterator[str], int]:
+    with contextlib.ExitStack() as at_end:
+        first = None
+        if not options.scheduler:
+            # a sandbox takes seconds to start: it begins while the rest is imported and looked up
+            first = _First(settings)
+            at_end.callback(first.close)
+
+        from mha_course.autograder.run import Summary, grade, plan
+
+        summary = Summary([], {}, 0.0)
+        planned = plan(
+            course,
+            options.assignment,
+            students=options.student,
+            force=options.force,
+            waiting=_warn,
+        )
+        if planned.students:
+            if not settings.sandbox:
+                held = "\n".join(f"  - {each}" for each in NOT_ENFORCED)
+                _warn(f"without a sandbox, this does not hold:\n{held}")
+            client = at_end.enter_context(_workers(options))
             if first is not None:
+                at_end.callback(first.close)  # before the workers, which wait for what runs in it
                 first.wait()
             summary = grade(
                 course,
@@ -61,7 +92,7 @@ def grade(
                 waiting=_warn,
             )
     records = course.records(options.assignment).graded()
-    return list(lines(options.assignment, planned, summary, records)), bool(summary.failures)
+    return lines(options.assignment, planned, summary, records), bool(summary.failures)
 
 
 def lines(
@@ -136,9 +167,14 @@ def _some(names: tuple[str, ...] | list[str]) -> str:
 
 def _settings(course: Course, options: argparse.Namespace) -> Settings:
     """Return the settings of the course's folder, with what the command line changes."""
+    from traitlets import TraitError
+
     from mha_course.autograder.preprocessors import JudgeSubmission
 
-    settings = JudgeSubmission(config=course.app.config).settings()
+    try:
+        settings = JudgeSubmission(config=course.app.config).settings()
+    except TraitError as error:
+        raise ValueError(f"{CONFIG}: {error}") from None
     if options.timeout is not None:
         total = max(settings.total_seconds, options.timeout)
         settings = settings._replace(cell_seconds=options.timeout, total_seconds=total)
@@ -146,25 +182,27 @@ def _settings(course: Course, options: argparse.Namespace) -> Settings:
         settings = settings._replace(memory_mb=options.memory)
     if options.no_sandbox:
         settings = settings._replace(sandbox=False)
-    if settings.cell_seconds <= 0:
-        raise ValueError(f"--timeout {settings.cell_seconds:g}: a cell needs more than 0 seconds")
-    if settings.memory_mb < 1:
-        raise ValueError(f"--memory {settings.memory_mb}: at least 1 megabyte is needed")
+    given = {"cell_seconds": options.timeout is not None, "memory_mb": options.memory is not None}
+    for name, (option, least, most, unit) in _RANGES.items():
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            where = option if given.get(name) else f"c.JudgeSubmission.{name} in {CONFIG}:"
+            raise ValueError(f"{where} {value:g} cannot be: give {least:g} to {most:,} {unit}")
     return settings
 
 
 class _First(threading.Thread):
-    """Starts the first grader."""
+    """Starts the first grader of this process."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(daemon=True)
-        self._settings = settings
+        self._pool = pool(settings)
         self._error: Exception | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            pool(self._settings).start()
+            self._pool.start()
         except Exception as error:
             self._error = error
 
@@ -175,8 +213,14 @@ class _First(threading.Thread):
             Exception: what kept it from starting.
         """
         self.join()
+        if isinstance(self._error, RuntimeError):
+            raise OSError(f"nothing can be graded on this machine: {self._error}") from self._error
         if self._error is not None:
             raise self._error
+
+    def close(self) -> None:
+        """End all graders of this process."""
+        self._pool.close()
 
 
 def _workers(options: argparse.Namespace) -> contextlib.AbstractContextManager[Client]:
@@ -185,6 +229,12 @@ def _workers(options: argparse.Namespace) -> contextlib.AbstractContextManager[C
     if options.scheduler:
         return cluster_workers(options.scheduler)
     return local_workers(options.workers)
+
+
+def _printable(line: str) -> str:
+    """Return a line that can be printed here, whatever the name of a folder holds."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return line.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _warn(says: str) -> None:

@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 LENGTH = struct.Struct(">I")
-LONGEST = 2**26  # an assignment's data files go this way
+LONGEST = 2**27  # an assignment's data files go this way, and notebooks with all their outputs
 
 
 def send(control: socket.socket, message: dict[str, Any], *passed: socket.socket) -> None:

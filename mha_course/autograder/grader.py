@@ -12,9 +12,9 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
-import functools
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -44,7 +44,8 @@ class Grader:
         self.settings = settings
         self._server = WarmServer(settings.limits(), sandbox=settings.sandbox)
         self._judge: _JudgeProcess | None = None
-        self._closed = False
+        self._server_was_lost = False
+        self._stopped = False
 
     @property
     def not_enforced(self) -> tuple[str, ...]:
@@ -65,11 +66,14 @@ class Grader:
 
     def close(self) -> None:
         """End the judge, the server, and all that they started."""
-        self._closed = True
-        if self._judge is not None:
-            self._judge.end()
-            self._judge = None
+        self._end_judge()
         self._server.__exit__()
+
+    def stop(self) -> None:
+        """Have the thread that grades stop soon; any other may call this, and only this."""
+        self._stopped = True
+        if judge := self._judge:
+            judge.kill()
 
     def grade(self, job: bytes) -> bytes:
         """Return the result of a job, `Graded.to_bytes()`.
@@ -78,24 +82,32 @@ class Grader:
             GradingFailed: the judge died or hung twice, or stopped at an error of its own.
         """
         for last in (False, True):
-            if self._judge is None:
-                self._judge = _JudgeProcess()
             try:
-                return self._asked(self._judge, job)
+                graded = self._asked(job)
             except (EOFError, OSError, ValueError) as error:
-                said = self._judge.end()
-                self._judge = None
-                if last or self._closed:
+                said = self._end_judge()
+                if last or self._stopped:
                     raise GradingFailed(f"the judge died or hung: {error}\n{said}") from None
             except BaseException:
-                self._judge.end()
-                self._judge = None
+                self._end_judge()
                 raise
+            else:
+                # a submission cannot end its server: what failed with it may not be to blame
+                if last or not self._server_was_lost:
+                    return graded
         raise AssertionError  # the second round returns or raises
 
-    def _asked(self, judge: _JudgeProcess, job: bytes) -> bytes:
+    def _end_judge(self) -> str:
+        judge, self._judge = self._judge, None
+        return judge.end() if judge is not None else ""
+
+    def _asked(self, job: bytes) -> bytes:
         """Send a job, give the judge the processes that it asks for, and return its result."""
+        judge = self._judge = self._judge or _JudgeProcess()
+        if self._stopped:
+            raise EOFError("it was stopped")
         judge.ready()
+        self._server_was_lost = False
         until = time.monotonic() + self.settings.total_seconds + SPARE_SECONDS
         judge.tell({"job": job.decode(), "settings": list(self.settings)}, until)
         with contextlib.ExitStack() as learner:
@@ -108,6 +120,7 @@ class Grader:
                     judge.tell({"connected": True}, until, connection)
                 elif "disconnect" in message:
                     learner.close()
+                    self._server_was_lost |= self._server.was_lost
                     judge.tell({"disconnected": True}, until)
                 elif "why" in message:
                     judge.tell({"ended_by": self._server.ended_by}, until)
@@ -123,7 +136,7 @@ class _JudgeProcess:
     def __init__(self) -> None:
         self._control, theirs = socket.socketpair()
         self._said = tempfile.TemporaryFile()  # noqa: SIM115, closed in end
-        self._is_ready = False
+        self._folder = ""
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _MODULE, str(theirs.fileno())],
@@ -135,11 +148,11 @@ class _JudgeProcess:
                 start_new_session=True,  # Ctrl-C is for the grader, which then ends it
             )
 
-    def ready(self) -> None:
+    def ready(self, until: float | None = None) -> None:
         """Wait until it has imported everything."""
-        if not self._is_ready:
-            self.hear(time.monotonic() + START_SECONDS)
-            self._is_ready = True
+        if not self._folder:
+            until = time.monotonic() + START_SECONDS if until is None else until
+            self._folder = str(self.hear(until)["ready"])
 
     def tell(self, message: dict[str, Any], until: float, *passed: socket.socket) -> None:
         """Send a message."""
@@ -151,11 +164,19 @@ class _JudgeProcess:
         self._control.settimeout(max(until - time.monotonic(), 0.001))
         return receive(self._control)[0]
 
-    def end(self) -> str:
-        """End it; return the last of what it said on stderr."""
-        self._control.close()
+    def kill(self) -> None:
+        """End it; whoever waits for its answer sees that it has gone."""
         self._process.kill()
+
+    def end(self) -> str:
+        """End it, and free what it held; return the last of what it said on stderr."""
+        self.kill()
         self._process.wait()
+        with contextlib.suppress(EOFError, OSError, ValueError):
+            self.ready(until=0)  # it may have been so, and nobody asked
+        self._control.close()
+        if self._folder:  # it had no time to remove it
+            shutil.rmtree(self._folder, ignore_errors=True)
         self._said.seek(0)
         last = self._said.read().decode(errors="replace")[-4000:]
         self._said.close()
@@ -163,12 +184,18 @@ class _JudgeProcess:
 
 
 class Pool:
-    """The graders of this process."""
+    """The graders of this process.
+
+    Attributes:
+        closed: Whether it is: there are no graders in it, and will not be.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.closed = False
         self._settings = settings
         self._idle: list[Grader] = []
-        self._all: list[Grader] = []
+        self._busy: set[Grader] = set()
+        self._lock = threading.Lock()
         self._starting = threading.Lock()  # one after the other: so the first is ready sooner
 
     def grade(self, job: bytes) -> bytes:
@@ -181,37 +208,68 @@ class Pool:
         with self._taken():
             pass
 
-    def close(self) -> None:
-        """End all graders."""
-        for grader in self._all:
+    def close_idle(self) -> None:
+        """End the graders that have nothing to do; the next job starts new ones."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for grader in idle:
             grader.close()
-        self._idle, self._all = [], []
+
+    def close(self) -> None:
+        """End all graders: those that are at work stop there, and there will be no new ones."""
+        with self._lock:
+            self.closed = True
+            busy = list(self._busy)
+        for grader in busy:
+            grader.stop()  # and the thread that has it closes it
+        self.close_idle()
 
     @contextlib.contextmanager
     def _taken(self) -> Iterator[Grader]:
-        grader = self._take()
+        grader = self._take_idle()
+        if grader is None:
+            with self._starting:
+                # one may have become idle meanwhile
+                grader = self._take_idle() or Grader(self._settings).__enter__()
+        with self._lock:
+            self._busy.add(grader)
+            if self.closed:
+                grader.stop()
         try:
             yield grader
         finally:
-            self._idle.append(grader)
+            with self._lock:
+                self._busy.discard(grader)
+                closed = self.closed
+                if not closed:
+                    self._idle.append(grader)
+            if closed:
+                grader.close()
 
-    def _take(self) -> Grader:
-        with contextlib.suppress(IndexError):
-            return self._idle.pop()  # an operation that threads cannot break up
-        with self._starting:
-            with contextlib.suppress(IndexError):
-                return self._idle.pop()  # one has become idle meanwhile
-            grader = Grader(self._settings).__enter__()
-            self._all.append(grader)
-            return grader
+    def _take_idle(self) -> Grader | None:
+        with self._lock:
+            return self._idle.pop() if self._idle else None
 
 
-@functools.cache
+_pools: dict[Settings, Pool] = {}
+_pools_lock = threading.Lock()
+
+
 def pool(settings: Settings) -> Pool:
     """Return the pool of this process for these settings; it ends with the process."""
-    made = Pool(settings)
-    atexit.register(made.close)
-    return made
+    with _pools_lock:
+        if settings not in _pools or _pools[settings].closed:
+            _pools[settings] = Pool(settings)
+            atexit.register(_pools[settings].close)
+        return _pools[settings]
+
+
+def close_idle() -> None:
+    """End the graders of this process that have nothing to do. What Dask's workers run."""
+    with _pools_lock:
+        pools = list(_pools.values())
+    for each in pools:
+        each.close_idle()
 
 
 def grade_bytes(settings: str, job: bytes) -> bytes:

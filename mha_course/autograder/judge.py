@@ -16,13 +16,14 @@ import importlib
 import io
 import itertools
 import linecache
+import math
 import os
 import re
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractContextManager, ExitStack
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple, NoReturn
@@ -44,6 +45,7 @@ from mha_course.autograder.wire import (
 from mha_course.grading.alarm import alarm
 from mha_course.grading.diagnosis import Diagnosis
 from mha_course.grading.fixtures import SEED_VARIABLE
+from mha_course.grading.own_work import elsewhere
 from mha_course.grading.sitting import without_hidden_tests
 
 Connect = Callable[[], AbstractContextManager[socket.socket]]
@@ -53,12 +55,16 @@ STOPPED = "SubmissionStopped"
 
 _MOST_LINES = 50  # of the learner's frames in an exception
 _DEEPEST = 20  # calls back within calls
+_LONGEST = 10_000  # characters of an error's message
 _ENDED = (
     "The process of this submission ended in the middle of the cell: its code left Python, "
     "crashed, or was stopped by a limit."
 )
 
 
+# Such exceptions of the learner's become plain ones here: groups have parts, and the others end a
+# loop of the test's as if it had gone through all its cases.
+_NOT_RAISED = (ExceptionGroup, StopIteration, StopAsyncIteration)
 # Methods that say whether something is right: an object of the learner's could always say yes.
 _VERDICTS = frozenset("all allclose any array_equal eq equal equals isclose ne".split())  # noqa: SIM905
 # Names that tests use without importing them, since a cell of the learner's has done so.
@@ -177,6 +183,7 @@ class _Link:
         self._limits = limits
         self._ended_by = ended_by
         self._numbers = itertools.count()
+        self._cells: set[int] = set()  # that ran there: only they can be where an error comes from
         self.lost: LearnerLost | None = None
         self.deadline = 0.0
         self.begin(0.0)
@@ -216,7 +223,7 @@ class _Link:
         answer = self._exchange(op, fields)
         with self._strict():
             outputs = _shown(answer.get("outputs"), self._limits)
-            error = _raised(answer["error"]) if "error" in answer else None
+            error = _raised(answer["error"], self._cells) if "error" in answer else None
             value = None if error else decode(answer["value"], self._resolve)
         for output in outputs:
             if output.output_type == "stream":
@@ -231,9 +238,24 @@ class _Link:
         Raises:
             LearnerLost: the process did not survive it.
         """
+        self._cells.add(number)
         answer = self._exchange("run", {"source": source, "cell": number})
         with self._strict():
             return _shown(answer.get("outputs"), self._limits)
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Have torch's attention refuse in the learner's process."""
+        self.ask("refuse", on=True)
+        lost = False
+        try:
+            yield
+        except LearnerLost:
+            lost = True
+            raise
+        finally:
+            if not lost:
+                self.ask("refuse", on=False)
 
     def encoded(self, value: object) -> Any:
         """Return a value of the test's as JSON, for the learner.
@@ -328,13 +350,14 @@ class _Names(dict[str, Any]):
     def __init__(self, ask: Callable[[str], list[Any]]) -> None:
         super().__init__(__name__="__main__", __builtins__=builtins)
         self._ask = ask
+        self.helpers: set[str] = set()  # never the learner's, even where an error came before them
 
     def __missing__(self, name: str) -> Any:
         if hasattr(builtins, name):  # the learner cannot replace Python's own
             raise KeyError(name)
         if name in _MODULES:
             return importlib.import_module(_MODULES[name])
-        found = self._ask(name)
+        found = [] if name in self.helpers else self._ask(name)
         if not found:
             raise KeyError(name)
         return found[0]
@@ -406,6 +429,7 @@ class Judge:
         """
         outputs = self.run_cell(source)
         here = re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)  # IPython's own commands
+        self._names.helpers |= _helpers(here)
         with _captured(self._limits.text), contextlib.suppress(Exception, LearnerLost):
             exec(compile(here, _file(self._number), "exec"), self._names)
         return outputs
@@ -421,6 +445,7 @@ class Judge:
         value: object = None
         error: BaseException | None = None
         seeded = {} if seed is None else {SEED_VARIABLE: seed}
+        self._names.helpers |= _helpers(source)
         with _captured(self._limits.text) as said, patch.dict(os.environ, seeded):
             try:
                 link = self._started()
@@ -430,7 +455,7 @@ class Judge:
                 # a moment later than the connection's own deadline, which says more
                 left = max(link.deadline + self._limits.grace - time.monotonic(), 0) + 0.5
                 limit = f"The test of this cell ran for more than {self._limits.cell:g} seconds."
-                with alarm(left, LearnerLost(limit)):
+                with alarm(left, LearnerLost(limit)), elsewhere(link.refusing):
                     value = _run(source, _file(cell.number), self._names)
                 link.end()
             except KeyboardInterrupt:
@@ -500,18 +525,22 @@ def _file(number: int) -> str:
 
 
 def _name(given: object, otherwise: str) -> str:
-    """Return a name that came, if it can be one."""
-    return given[:100] if isinstance(given, str) and given[:100].isidentifier() else otherwise
+    """Return a name that came, if it can be one; the judge's own is not for learners."""
+    fits = isinstance(given, str) and given[:100].isidentifier() and given != STOPPED
+    return given[:100] if fits else otherwise  # type: ignore[index]
 
 
-def _raised(described: Any) -> Exception:
-    """Return an exception of the learner's: of the same name, and of a class of Python's own."""
+def _raised(described: Any, cells: Set[int]) -> Exception:
+    """Return an exception of the learner's: of the same name, and of a class of Python's own.
+
+    Its frames are in these cells: a message shows a line, and none of a hidden test.
+    """
     names = [name for name in described["classes"] if isinstance(name, str)]
-    message = text(described["message"], 10_000)
+    message = text(described["message"], _LONGEST)
     bases = [getattr(builtins, name, None) for name in names]
     base = next(
         (one for one in bases if isinstance(one, type) and issubclass(one, Exception)
-         and not issubclass(one, ExceptionGroup)),
+         and not issubclass(one, _NOT_RAISED)),
         Exception,
     )  # fmt: skip
     name = _name(names[0] if names else "", "Exception")
@@ -521,14 +550,14 @@ def _raised(described: Any) -> Exception:
         "__module__": "builtins",
     }
     error: Exception = type(name, (base,), body)(message)
-    return error.with_traceback(_traceback(described["frames"]))
+    return error.with_traceback(_traceback(described["frames"], cells))
 
 
-def _traceback(frames: Any) -> TracebackType | None:
+def _traceback(frames: Any, cells: Set[int]) -> TracebackType | None:
     """Return a traceback of the learner's lines, which a diagnosis points to."""
     found = None
     for cell, line, name in reversed(frames[:_MOST_LINES]):
-        if type(cell) is type(line) is int and 0 < line < 2**31:
+        if type(cell) is type(line) is int and cell in cells and 0 < line < 2**31:
             found = TracebackType(found, _frame(_file(cell), name), 0, line)
     return found
 
@@ -541,6 +570,21 @@ def _frame(file: str, name: object) -> FrameType:
     frame = names.pop("frame")
     assert isinstance(frame, FrameType)
     return frame
+
+
+def _helpers(source: str) -> set[str]:
+    """Return what a cell of the instructor's defines for its tests, as functions and classes.
+
+    What it reads before that is the learner's: some tests replace a function for a while.
+    """
+    helpers: set[str] = set()
+    read: set[str] = set()
+    with contextlib.suppress(SyntaxError):
+        for one in ast.parse(source).body:
+            if isinstance(one, ast.FunctionDef | ast.ClassDef) and one.name not in read:
+                helpers.add(one.name)
+            read |= {node.id for node in ast.walk(one) if isinstance(node, ast.Name)}
+    return helpers
 
 
 def _run(source: str, file: str, names: dict[str, Any]) -> object:
@@ -559,10 +603,10 @@ class _Capped(io.StringIO):
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self._most = most
+        self.most = most
 
     def write(self, text: str) -> int:
-        super().write(text[: max(0, self._most - self.tell())])
+        super().write(text[: max(0, self.most - self.tell())])
         return len(text)
 
 
@@ -583,17 +627,24 @@ def _outcome(
         outputs.append(_new_output("stream", name="stdout", text=said.getvalue()))
     if error is not None:
         name = STOPPED if isinstance(error, LearnerLost) else type(error).__name__
-        says = f"{name}: {error}"
-        outputs.append(_error_output(name, str(error), _rendered(error, says, visible)))
+        message = str(error)[:_LONGEST]
+        says = f"{name}: {message}"
+        outputs.append(_error_output(name, message, _rendered(error, says, visible)))
         likely = error.likely if isinstance(error, Diagnosis) else ""
         return TestOutcome(outputs, " ".join(says.split()), None, likely)
     if value is not None:
         # how a Remote shows itself is the learner's word, and could look like a number of points
         shown = f"<{type(value).__name__}>" if isinstance(value, Remote) else repr(value)
-        data = {"text/plain": shown}
+        data = {"text/plain": shown[: said.most]}
         outputs.append(_new_output("execute_result", data=data, execution_count=None))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return TestOutcome(outputs, None, float(value) if number else None)  # type: ignore[arg-type]
+    return TestOutcome(outputs, None, _score(value))
+
+
+def _score(value: object) -> float | None:
+    """Return the number of points that a test ends with, if it does."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < sys.float_info.max else math.inf
 
 
 def _rendered(error: BaseException, says: str, visible: set[str]) -> list[str]:
@@ -629,7 +680,7 @@ def _output(given: Any, limits: Limits) -> NotebookNode:
     if kind == "error":
         lines = [text(line, limits.text) for line in given["traceback"][: limits.outputs]]
         value = text(given["evalue"], limits.text)
-        return _error_output(text(given["ename"], 100), value, lines)
+        return _error_output(_name(given["ename"], "Exception"), value, lines)
     if kind not in ("display_data", "execute_result"):
         raise WireError("an output is of no known kind")
     data = {"text/plain": text(given["data"].get("text/plain", ""), limits.text)}

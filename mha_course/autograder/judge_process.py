@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 
@@ -62,8 +64,13 @@ def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
     asked = _Asked(control)
-    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        send(control, {"ready": True})
+    with (
+        tempfile.TemporaryDirectory(prefix="mha-judge-", ignore_cleanup_errors=True) as folder,
+        contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError),
+    ):
+        tempfile.tempdir = folder  # a judge that is killed leaves files, all in a known place
+        os.chdir(folder)
+        send(control, {"ready": folder})
         while True:
             message, _ = receive(control)
             job = Job.from_bytes(message["job"].encode())

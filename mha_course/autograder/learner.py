@@ -31,6 +31,7 @@ from traitlets.config import Config
 
 from mha_course.autograder.wire import Channel, WireError, decode, encode
 from mha_course.grading.alarm import alarm
+from mha_course.grading.own_work import refusal
 
 # What IPython imports for a first cell and a first error: better once, before processes are forked.
 _FIRST_NEEDED = (
@@ -44,7 +45,7 @@ _FIRST_NEEDED = (
 for _module in _FIRST_NEEDED:
     importlib.import_module(_module)
 
-MOST_TEXT = 100_000  # characters that a cell or a call may print
+MOST_TEXT = 99_000  # characters that a cell or a call may print; with a note, the judge's 100,000
 MOST_ITEMS = 100_000  # of what is iterated over
 _SHOWN = ("text/plain", "image/png")
 
@@ -162,6 +163,7 @@ class _Learner:
             "items": lambda asked: list(itertools.islice(self._object(asked), MOST_ITEMS)),  # type: ignore[call-overload]
             "item": lambda asked: self._object(asked)[self._value(asked["key"])],  # type: ignore[index]
             "length": lambda asked: len(self._object(asked)),  # type: ignore[arg-type]
+            "refuse": _refuser(),
         }
 
     def serve(self) -> None:
@@ -256,6 +258,18 @@ class _Learner:
         if "error" in message:
             raise _raised(message["error"])
         return self._value(message["value"])
+
+
+def _refuser() -> Callable[[dict[str, Any]], None]:
+    """Return the operation that has torch's attention refuse, or work again."""
+    refusing, until = refusal(), contextlib.ExitStack()
+
+    def refuse(asked: dict[str, Any]) -> None:
+        until.close()
+        if asked["on"]:
+            until.enter_context(refusing())
+
+    return refuse
 
 
 def _described(error: BaseException) -> dict[str, Any]:

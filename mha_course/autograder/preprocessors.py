@@ -6,6 +6,7 @@ submission at a time.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Float, Integer, Unicode
 
-from mha_course.autograder.course import Course, odd_files
+from mha_course.autograder.course import Course
 from mha_course.autograder.grader import pool
 from mha_course.autograder.job import Graded, Settings
 from mha_course.autograder.recorder import record_of
@@ -66,9 +67,13 @@ class JudgeSubmission(NbGraderPreprocessor):  # type: ignore[misc]
         source = sources[where["notebook"]]
         job = course.job(source, student, assignment, course.secret)
         # nbgrader has copied what links lead to, and feedback would show it to the learner
-        for odd in odd_files(course.submitted(student, assignment)):
-            copy = course.autograded(student, assignment) / odd.name
-            copy.unlink(missing_ok=True)
+        folder = course.submitted(student, assignment)
+        for path, why in course.files_beside(student, assignment):
+            copy = course.autograded(student, assignment) / path.relative_to(folder)
+            if why and copy.is_dir():
+                shutil.rmtree(copy)
+            elif why:
+                copy.unlink(missing_ok=True)
         course.records(assignment).add(student, RECORDING)
         settings = self.settings()
         graded = Graded.from_bytes(pool(settings).grade(job.to_bytes()))

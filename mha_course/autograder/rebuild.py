@@ -32,6 +32,7 @@ MOST_BYTES = 20_000_000  # a long notebook with fifty pictures is a tenth of it
 MOST_MARKS = 1_000_000  # commas and brackets outside strings; each costs memory and time
 MOST_DEPTH = 100  # of brackets; a chart in an output has about 20
 MOST_CELLS = 2_000
+MOST_SOURCE = 2_000_000  # characters in all cells; pictures are in outputs and attachments
 
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _ACTIVE = re.compile(  # each part in linear time, for the text is the learner's
@@ -259,7 +260,10 @@ def _handed(notebook: Mapping[str, Any]) -> list[_Handed]:
         _refuse("The notebook has no list of cells.")
     if len(cells) > MOST_CELLS:
         _refuse(f"The notebook has {len(cells):,} cells; the limit is {MOST_CELLS:,}.")
-    return [_handed_cell(place, cell) for place, cell in enumerate(cells)]
+    handed = [_handed_cell(place, cell) for place, cell in enumerate(cells)]
+    if (length := sum(len(cell.source) for cell in handed)) > MOST_SOURCE:
+        _refuse(f"The cells hold {length:,} characters of text; the limit is {MOST_SOURCE:,}.")
+    return handed
 
 
 def _handed_cell(place: int, cell: Any) -> _Handed:

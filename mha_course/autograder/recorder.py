@@ -10,9 +10,12 @@ import contextlib
 import datetime
 import hashlib
 import logging
-import time
+import os
+import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any, Self
 from unittest.mock import patch
 
@@ -22,23 +25,21 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import CheckCellMetadata
-from nbgrader.utils import determine_grade, is_grade
+from nbgrader.utils import determine_grade, is_grade, parse_utc
 from traitlets.utils.importstring import import_item
 
-from mha_course.autograder.course import Course, Source, literally, odd_files
+from mha_course.autograder.course import Course, Source, read_file
 from mha_course.autograder.job import Graded, Job, Settings
+from mha_course.autograder.patience import patiently
 from mha_course.autograder.records import GRADED, RECORDING
 
-WAIT_SECONDS = 60.0  # for a gradebook that somebody else has locked, or that is gone for a while
+# as nbgrader writes it; the name of a time zone must not lead to any file of the machine
+_TIMESTAMP = re.compile(r"\d[\w:.+ -]{0,40}([A-Za-z_]+(/[\w+-]+){1,2})?")
 OWN = "mha_course.autograder.preprocessors"
 _USERS = ("converters.autograde", "preprocessors.saveautogrades", "preprocessors.latesubmissions")
 
 Results = Mapping[str, tuple[Source, Job, Graded]]
 """Of a student, by notebook."""
-
-
-class GradebookGone(OSError):  # noqa: N818  what it is
-    """The gradebook cannot be written; the message says what was tried, and the way out."""
 
 
 class Recorder:
@@ -48,8 +49,7 @@ class Recorder:
         course: The course.
         assignment: Whose results they are.
         settings: With which they were made; for the records.
-        waiting: Called with a sentence when the gradebook is locked or gone.
-        wait_seconds: How long to try again.
+        waiting: Called with a sentence when gradebook or disk are locked, full or gone.
     """
 
     def __init__(
@@ -59,10 +59,9 @@ class Recorder:
         settings: Settings,
         *,
         waiting: Callable[[str], None] = lambda _: None,
-        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         self._course, self._assignment, self._settings = course, assignment, settings
-        self._waiting, self._wait_seconds = waiting, wait_seconds
+        self._waiting = waiting
         self._records = course.records(assignment)
         self._gradebook: Gradebook | None = None
         self._shared = contextlib.ExitStack()
@@ -77,34 +76,26 @@ class Recorder:
         """Write the results of a student.
 
         Raises:
-            GradebookGone: it stayed locked or gone.
+            CannotStore: gradebook or disk stayed locked, full or gone.
+            Exception: what kept the results of this student, and perhaps no other, from it.
         """
-        self._records.add(student, RECORDING)
-        until = time.monotonic() + self._wait_seconds
-        pause = 0.1
-        while True:
-            try:
-                self._write(student, {name: graded for name, (_, _, graded) in results.items()})
-                break
-            except sqlalchemy.exc.DBAPIError as error:
-                self._close()  # and with it what is half done
-                why = " ".join(str(error.orig).split())
-                if time.monotonic() > until:
-                    raise GradebookGone(
-                        f"the gradebook cannot be written: {why}. It was tried for "
-                        f"{self._wait_seconds:g} seconds. Close other programs that use it, and "
-                        "run the same command again: it goes on from here"
-                    ) from error
-                self._waiting(f"the gradebook is not to be had ({why}); trying again")
-                time.sleep(pause)
-                pause = min(2 * pause, 5.0)
         notebooks = {
             name: record_of(source, job, graded, self._settings)
             for name, (source, job, graded) in results.items()
         }
-        self._records.add(student, GRADED, notebooks=notebooks)
+        graded = {name: graded for name, (_, _, graded) in results.items()}
+        patiently(lambda: self._records.add(student, RECORDING), self._waiting)
+        patiently(lambda: self._write(student, graded), self._waiting)
+        patiently(lambda: self._records.add(student, GRADED, notebooks=notebooks), self._waiting)
 
     def _write(self, student: str, graded: Mapping[str, Graded]) -> None:
+        try:
+            self._written(student, graded)
+        except BaseException:
+            self._close()  # and with it what is half done
+            raise
+
+    def _written(self, student: str, graded: Mapping[str, Graded]) -> None:
         course = self._course
         if self._gradebook is None:
             url, name = course.directory.db_url, course.directory.course_id
@@ -115,10 +106,13 @@ class Recorder:
             assignment_id=self._assignment,
             student_id=student,
         )
-        odd = {path.name for path in odd_files(course.submitted(student, self._assignment))}
-        directory.ignore = [*directory.ignore, *map(literally, odd)]
+        if directory.student_id != student:
+            raise ValueError("for nbgrader no name of a student begins or ends with a space")
         converter = _Converter(coursedir=directory, parent=course.app)
         converter.graded = graded
+        converter.beside = [
+            path for path, why in course.files_beside(student, self._assignment) if not why
+        ]
         converter.force = True
         session = self._gradebook.db
         try:
@@ -131,8 +125,8 @@ class Recorder:
             raise
 
     def _close(self) -> None:
-        self._shared.close()
         self._gradebook = None
+        self._shared.close()
 
 
 def record_of(source: Source, job: Job, graded: Graded, settings: Settings) -> dict[str, Any]:
@@ -167,9 +161,13 @@ class _Directory(CourseDirectory):  # type: ignore[misc]
     """nbgrader's, with a file of the time of submission that may hold anything."""
 
     def get_existing_timestamp(self, dest_path: str) -> datetime.datetime | None:
+        content, _ = read_file(Path(dest_path, "timestamp.txt"))
+        text = content.decode(errors="replace").strip()
+        if not _TIMESTAMP.fullmatch(text):
+            return None
         try:
-            found: datetime.datetime | None = super().get_existing_timestamp(dest_path)
-        except (AttributeError, OSError, ValueError, OverflowError):  # nbgrader's own slip is one
+            found: datetime.datetime | None = parse_utc(text)
+        except Exception:  # dateutil, which nbgrader asks, raises whatever it stumbles over
             return None
         return found
 
@@ -178,6 +176,7 @@ class _Converter(Autograde):  # type: ignore[misc]
     """nbgrader's autograder, for notebooks that are graded already."""
 
     graded: Mapping[str, Graded] = {}
+    beside: Sequence[Path] = ()
 
     def init_notebooks(self) -> None:
         """Take the notebooks that there are results of, be there a file or not."""
@@ -196,6 +195,27 @@ class _Converter(Autograde):  # type: ignore[misc]
             self.convert_single_notebook(notebook)
         self.set_permissions(assignment, student)
         self.run_post_convert_hook()
+
+    def init_assignment(self, assignment_id: str, student_id: str) -> None:
+        """Copy what was handed in beside the notebook: only what is harmless, and in no one's way.
+
+        A folder named like a file of the instructor's would stop nbgrader.
+        """
+        with patch("nbgrader.converters.base.find_all_files", self._copied):
+            super().init_assignment(assignment_id, student_id)
+
+    def _copied(self, folder: str, ignored: Sequence[str]) -> list[str]:
+        source = self.coursedir.format_path(
+            self.coursedir.source_directory, ".", self.coursedir.assignment_id
+        )
+        theirs = set(os.listdir(source))
+        parts = {path: path.relative_to(folder).parts for path in self.beside}
+        return [
+            str(path)
+            for path, names in parts.items()
+            if names[0] not in theirs
+            and not any(fnmatch(name, pattern) for name in names for pattern in ignored)
+        ]
 
     def convert_single_notebook(self, notebook_filename: str) -> None:
         """Save points, and write the notebook with all outputs."""

@@ -17,12 +17,14 @@ from nbgrader.api import (
     SubmittedAssignment,
     SubmittedNotebook,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config import Config
 
-from mha_course.autograder.course import Course, Source
+from mha_course.autograder.course import CONFIG, Course, Source
 from mha_course.autograder.job import Graded, Job, Settings
+from mha_course.autograder.patience import CannotStore, patiently
 from mha_course.autograder.rebuild import rebuild
-from mha_course.autograder.recorder import Recorder, digest
+from mha_course.autograder.recorder import Recorder, Results, digest
 from mha_course.autograder.records import GRADED, WANTED
 from mha_course.autograder.workers import Failure, graded
 from mha_course.grading.assignment import grade_id
@@ -59,7 +61,12 @@ class Summary(NamedTuple):
 
 
 def plan(
-    course: Course, assignment: str, *, students: Sequence[str] = (), force: bool = False
+    course: Course,
+    assignment: str,
+    *,
+    students: Sequence[str] = (),
+    force: bool = False,
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Find out who is to be graded.
 
@@ -68,14 +75,22 @@ def plan(
         assignment: Its name.
         students: Only these; all who have handed it in by default.
         force: Grade those who have a result again, too.
+        waiting: Called with a sentence when gradebook or disk are locked, full or gone.
 
     Raises:
         ValueError: there is no such assignment or student, nobody has handed it in, or the
             gradebook knows the assignment otherwise.
+        CannotStore: gradebook or disk stayed locked, full or gone.
     """
     sources = course.sources(assignment)
-    for source in sources:
-        _same_in_gradebook(course, assignment, source)
+    try:
+        in_gradebook = patiently(lambda: _in_gradebook(course, assignment, sources), waiting)
+    except SQLAlchemyError as error:
+        raise ValueError(
+            f"the gradebook cannot be used: {' '.join(str(error.args[0]).split())}. "
+            f"c.CourseDirectory.db_url in {CONFIG} says where it is; by default it is gradebook.db "
+            "in the course's folder, and a copy of it would do in its place"
+        ) from error
     there = course.students(assignment)
     if not there:
         where = course.submitted("STUDENT", assignment)
@@ -91,17 +106,29 @@ def plan(
     asked = sorted(set(students)) or there
     records = course.records(assignment)
     if force:
-        records.add_all(asked, WANTED)  # if this run is stopped, the next one goes on with it
-    done = _done(course, assignment, asked)
-    results = records.graded()
+        # if this run is stopped, the next one goes on with it
+        patiently(lambda: records.add_all(asked, WANTED), waiting)
+    states, results = records.states(), records.graded()
+    done = [
+        student
+        for student in asked
+        if states.get(student) == GRADED
+        and student in in_gradebook
+        and _is_current(course, assignment, student, sources, results[student])
+    ]
     digests = {source.notebook: source.digest for source in sources}
     other = [
         student
         for student in done
         if any(results[student][name]["source"] != digest for name, digest in digests.items())
     ]
-    left = [student for student in asked if student not in done]
-    return Plan(tuple(sources), tuple(left), tuple(done), tuple(other))
+    left = set(asked) - set(done)
+    return Plan(
+        tuple(sources),
+        tuple(student for student in asked if student in left),
+        tuple(done),
+        tuple(other),
+    )
 
 
 def grade(
@@ -123,18 +150,22 @@ def grade(
         settings: What a submission may use.
         client: Of the workers.
         progress: Called with what is done, how much of it, and how much there is.
-        waiting: Called with a sentence when the gradebook is locked or gone.
+        waiting: Called with a sentence when gradebook or disk are locked, full or gone, or all
+            workers are.
 
     Raises:
-        GradebookGone: it stayed locked or gone; what was recorded stays recorded.
+        CannotStore: gradebook or disk stayed so; what was recorded stays recorded.
+        ValueError: a worker has other versions than this process.
+        ConnectionError: the workers' scheduler is gone.
     """
     started = time.monotonic()
     sources = {source.notebook: source for source in planned.sources}
     found: dict[str, dict[str, tuple[Source, Job, Graded]]] = {}
     summary = Summary([], {}, 0.0)
+    jobs = _jobs(course, assignment, planned, summary.failures)
     with (
         Recorder(course, assignment, settings, waiting=waiting) as recorder,
-        contextlib.closing(graded(client, settings, _jobs(course, assignment, planned))) as results,
+        contextlib.closing(graded(client, settings, jobs, waiting)) as results,
     ):
         for result in results:
             if isinstance(result, Failure):
@@ -144,38 +175,51 @@ def grade(
                 mine = found.setdefault(job.student, {})
                 mine[job.notebook] = (sources[job.notebook], job, one)
                 if len(mine) == len(sources):
-                    recorder.record(job.student, found.pop(job.student))
-                    summary.graded.append(job.student)
+                    _record(recorder, job.student, found.pop(job.student), summary)
             ended = len(summary.graded) + len(summary.failures)
             progress(f"grading {assignment}", ended, len(planned.students))
     return summary._replace(seconds=time.monotonic() - started)
 
 
-def _jobs(course: Course, assignment: str, planned: Plan) -> Iterator[Job]:
+def _record(recorder: Recorder, student: str, results: Results, summary: Summary) -> None:
+    """Record the results of a student; what is odd about one stops nobody else."""
+    try:
+        recorder.record(student, results)
+    except CannotStore:
+        raise
+    except Exception as error:
+        summary.failures[student] = f"it cannot be recorded: {_named(error)}"
+    else:
+        summary.graded.append(student)
+
+
+def _jobs(
+    course: Course, assignment: str, planned: Plan, failures: dict[str, str]
+) -> Iterator[Job]:
+    """Yield the jobs of all students; add those whose files cannot even be handed on."""
     secret = course.secret
     for student in planned.students:
-        for source in planned.sources:
-            yield course.job(source, student, assignment, secret)
+        try:
+            jobs = [course.job(source, student, assignment, secret) for source in planned.sources]
+        except Exception as error:
+            failures[student] = f"what was handed in cannot be read: {_named(error)}"
+            continue
+        yield from jobs
 
 
-def _done(course: Course, assignment: str, students: Sequence[str]) -> list[str]:
-    """Return who has a result for what they have handed in last, in all places."""
-    last, results = course.records(assignment).last(), course.records(assignment).graded()
-    in_gradebook = _in_gradebook(course, assignment)
-    return [
-        student
-        for student in students
-        if last.get(student, {}).get("state") == GRADED
-        and student in in_gradebook
-        and _is_current(course, assignment, student, results[student])
-    ]
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _is_current(
-    course: Course, assignment: str, student: str, results: Mapping[str, Mapping[str, Any]]
+    course: Course,
+    assignment: str,
+    student: str,
+    sources: Sequence[Source],
+    results: Mapping[str, Mapping[str, Any]],
 ) -> bool:
     """Whether results belong to the files that are there now, and their notebooks are there."""
-    for source in course.sources(assignment):
+    for source in sources:
         handed_in, unreadable, _ = course.read_submission(student, assignment, source)
         result = results.get(source.notebook)
         graded_file = course.autograded(student, assignment) / f"{source.notebook}.ipynb"
@@ -186,37 +230,45 @@ def _is_current(
     return True
 
 
-def _in_gradebook(course: Course, assignment: str) -> set[str]:
-    """Return the students with points from tests in the gradebook."""
+def _in_gradebook(course: Course, assignment: str, sources: Sequence[Source]) -> set[str]:
+    """Return the students with points in the gradebook, which must know the sources as they are."""
     with Gradebook(course.directory.db_url, course.directory.course_id) as gradebook:
+        for source in sources:
+            _same_in_gradebook(gradebook, course, assignment, source)
         found = (
             gradebook.db.query(SubmittedAssignment.student_id)
             .join(Assignment, SubmittedAssignment.assignment_id == Assignment.id)
             .join(SubmittedNotebook, SubmittedNotebook.assignment_id == SubmittedAssignment.id)
             .join(Grade, Grade.notebook_id == SubmittedNotebook.id)
-            .filter(Assignment.name == assignment, Grade.auto_score.is_not(None))
+            .filter(Assignment.name == assignment)
+            .filter(Grade.auto_score.is_not(None) | Grade.needs_manual_grade)
             .distinct()
         )
         return {student for (student,) in found}
 
 
-def _same_in_gradebook(course: Course, assignment: str, source: Source) -> None:
+def _same_in_gradebook(
+    gradebook: Gradebook, course: Course, assignment: str, source: Source
+) -> None:
     """Refuse a source that the gradebook knows otherwise: points would have no place in it."""
     empty = nbformat.v4.new_notebook()
-    notebook = nbformat.reads(source.text, as_version=4)
+    try:
+        notebook = nbformat.reads(source.text, as_version=4)
+    except ValueError as error:
+        where = f"{course.directory.source_directory}/{assignment}/{source.notebook}.ipynb"
+        raise ValueError(f"{where} is no notebook ({error}); put the right one there") from None
     cells = rebuild(notebook, empty, Config(course.marks)).notebook.cells
     ours = {
         grade_id(cell): cell.metadata.nbgrader.get("checksum") for cell in cells if grade_id(cell)
     }
-    with Gradebook(course.directory.db_url, course.directory.course_id) as gradebook:
-        try:
-            known = gradebook.find_notebook(source.notebook, assignment).source_cells
-        except MissingEntry:
-            raise ValueError(
-                f"the gradebook does not know {assignment!r} yet: run `nbgrader "
-                f"generate_assignment {assignment}` once"
-            ) from None
-        theirs = {cell.name: cell.checksum for cell in known}
+    try:
+        known = gradebook.find_notebook(source.notebook, assignment).source_cells
+    except MissingEntry:
+        raise ValueError(
+            f"the gradebook does not know {assignment!r} yet: run `nbgrader "
+            f"generate_assignment {assignment}` once"
+        ) from None
+    theirs = {cell.name: cell.checksum for cell in known}
     if ours != theirs:
         changed = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
         raise ValueError(

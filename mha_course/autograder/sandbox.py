@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import mha_course
+from mha_course.autograder.graded_package import SHOWN
 
 MB = 2**20
 NOBODY = "65534"
@@ -24,14 +25,9 @@ PACKAGE = "/course/mha_course"
 
 NAMESPACES = ("--unshare-all", "--unshare-user", "--disable-userns")
 
-# What the judge alone needs: right answers, and what known mistakes lead to.
-HIDDEN = ("reference", "mistakes", "mutants.py")
-# What runs in the sandbox: the rest of the autograder is nothing to look at there.
-AUTOGRADER = "__init__ control learner sandbox usage warm_process wire".split()  # noqa: SIM905
-
 NOT_ENFORCED = (
     "Submissions can read every file that you can read: your home folder, other submissions, "
-    "solutions and the course's secret.",
+    "solutions, the code of mha_course and the course's secret.",
     "Submissions can change every file that you can change, the gradebook among them.",
     "Submissions can use the network.",
     "Submissions can end or change other processes of yours, the grader among them.",
@@ -239,23 +235,12 @@ def _inner(
 def _course() -> list[str]:
     """Return the options that show the package without its right answers.
 
-    `grading` is put together from its files, as compiled ones would tell the same. The packages
-    with answers are there, so that `from mha_course import grading` works, but empty: all that
-    `grading` itself needs of them is `Mistake`, a plain tuple with names.
+    It is put together from its files, as compiled ones would tell the same.
     """
-    package = _package()
-    target = f"{PACKAGE}/autograder"
-    options = ["--ro-bind", str(package), PACKAGE, "--tmpfs", target]
-    for name in AUTOGRADER:
-        options += ["--ro-bind", str(package / "autograder" / f"{name}.py"), f"{target}/{name}.py"]
-    target = f"{PACKAGE}/grading"
-    options += ["--remount-ro", f"{PACKAGE}/autograder", "--tmpfs", target]
-    for file in sorted((package / "grading").glob("*.py")):
-        if file.name not in HIDDEN:
-            options += ["--ro-bind", str(file), f"{target}/{file.name}"]
-    mistake = package / "grading" / "mistakes" / "mistake.py"
-    options += ["--ro-bind", str(mistake), f"{target}/mistakes/__init__.py"]
-    return [*options, "--dir", f"{target}/reference", "--remount-ro", target]
+    options = []
+    for name in SHOWN:
+        options += ["--ro-bind", str(_package() / name), f"{PACKAGE}/{name}"]
+    return options
 
 
 def _as_ordinary_user(bwrap: str, command: list[str]) -> list[str]:

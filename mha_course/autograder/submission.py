@@ -22,8 +22,10 @@ from mha_course.autograder.job import Graded, Job, Settings, Tested
 from mha_course.autograder.judge import STOPPED, Judge, TestOutcome
 from mha_course.autograder.judge import Limits as JudgeLimits
 from mha_course.autograder.rebuild import SubmissionError, read_submission, rebuild
+from mha_course.autograder.source_look import look
 from mha_course.autograder.versions import versions
 from mha_course.grading.assignment import grade_id
+from mha_course.grading.own_work import LIKELY
 
 Connect = Callable[[Mapping[str, bytes]], AbstractContextManager[socket]]
 
@@ -52,6 +54,7 @@ def grade(job: Job, settings: Settings, connect: Connect, ended_by: Callable[[],
     except SubmissionError as error:
         return _not_read(job, source, str(error), time.monotonic() - started)
     rebuilt = rebuild(source, submitted, _config(job.marks))
+    seen = look(rebuilt.cells)
     run = _Run(job, settings, connect, ended_by)
     with _folder_with(job.files):
         run.cells(rebuilt.cells)
@@ -59,7 +62,7 @@ def grade(job: Job, settings: Settings, connect: Connect, ended_by: Callable[[],
     return Graded(
         notebook=json.dumps(rebuilt.notebook),
         tests=tuple(run.tests),
-        findings=(*job.findings, *rebuilt.findings, *run.findings),
+        findings=(*job.findings, *rebuilt.findings, *seen, *run.findings),
         refused="",
         seconds=time.monotonic() - started,
         cell_seconds=run.seconds,
@@ -111,15 +114,20 @@ class _Run:
         if outcome is not None:
             error = outcome.error or ""
             self.tests.append(Tested(grade_id(cell), error, outcome.likely, seconds))
+            if LIKELY in outcome.likely:
+                says = "The answer's call of torch's own attention was refused."
+                self.findings.append(Finding("torchs-attention", says, grade_id(cell)))
         for output in outputs:
             if output.output_type == "error" and output.ename == STOPPED:
                 self.findings.append(Finding("stopped", output.evalue, grade_id(cell)))
-        cell.outputs = [output for output in outputs if self._fits(output, cell)]
+        if outcome is None:  # those of a test are kept, for points hang on them
+            outputs = [output for output in outputs if self._fits(output, cell)]
+        cell.outputs = outputs
 
     def _fits(self, output: NotebookNode, cell: NotebookNode) -> bool:
-        """Whether an output can be kept; an error always can, for points hang on it."""
-        size = len(str(output))
-        if output.output_type != "error" and size > self._output_left:
+        """Whether an output can be kept."""
+        size = len(json.dumps(output))  # as it will be written: a sign may take up twelve
+        if size > self._output_left:
             if not any(one.kind == "much-output" for one in self.findings):
                 says = (
                     f"Its outputs hold more than {MOST_OUTPUT:,} characters; the rest is left out."

@@ -25,7 +25,15 @@ from mha_course.autograder.control import receive, send
 from mha_course.autograder.sandbox import Limits
 from mha_course.autograder.usage import descendants
 
-WARM = ("numpy", "matplotlib.pyplot", "IPython", "mha_course.grading")
+WARM = (
+    "numpy",
+    "matplotlib.pyplot",
+    "IPython",
+    "safetensors.torch",
+    "mha_course.grading.data_patterns",
+    "mha_course.models",
+    "mha_course.plots",
+)
 REAP_EVERY = 0.2  # seconds
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36  # linux/prctl.h
 

@@ -47,8 +47,17 @@ LOOK_EVERY = 0.1  # seconds
 
 BOOT = """
 import json, sys
+from importlib.util import module_from_spec, spec_from_file_location
 path, *arguments = json.loads(sys.argv[1])
 sys.path[:] = path
+course = f"{path[0]}/mha_course"
+spec = spec_from_file_location(
+    "mha_course",
+    f"{course}/autograder/graded_package.py",
+    submodule_search_locations=[course],
+)
+sys.modules["mha_course"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["mha_course"])
 from mha_course.autograder.warm_process import main
 main(*arguments)
 """
@@ -68,6 +77,7 @@ class WarmServer:
 
     Attributes:
         not_enforced: Sentences on what does not hold without a sandbox; empty with one.
+        was_lost: Whether the server went away during the last submission, which went with it.
     """
 
     def __init__(
@@ -80,6 +90,7 @@ class WarmServer:
     ) -> None:
         self.limits = limits or Limits()
         self.not_enforced: tuple[str, ...] = () if sandbox else NOT_ENFORCED
+        self.was_lost = False
         self._function = function
         self._sandbox = sandbox
         self._folders = tuple(folders)
@@ -130,7 +141,7 @@ class WarmServer:
                 yield ours
             finally:
                 watch.stop()
-                server.end()
+                self.was_lost = not server.end() and not watch.reason
 
     def _begin(self, theirs: socket.socket, files: Mapping[str, bytes]) -> _Server:
         """Start a submission's process; the second try is with a server that is new."""
@@ -207,12 +218,16 @@ class _Server:
             self._busy = self._asked({"files": files}, connection)
             return self._busy
 
-    def end(self) -> None:
-        """End the submission, if that has not been done; a server that does not answer ends."""
+    def end(self) -> bool:
+        """End the submission, if that has not been done; return whether the server is still there.
+
+        A server that does not answer ends.
+        """
         with self._lock:
             if self._busy:
                 self._asked({})
             self._busy = False
+            return self._handle >= 0
 
     def stop(self) -> None:
         """End the server, and with it everything in its sandbox."""

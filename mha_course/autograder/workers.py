@@ -6,20 +6,36 @@ worker is lost runs again somewhere else.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import (
+    CancelledError,
+    Client,
+    Future,
+    KilledWorker,
+    Scheduler,
+    SpecCluster,
+    Worker,
+)
+from distributed.comm.core import connect
+from distributed.security import Security
 
-from mha_course.autograder.grader import GradingFailed, grade_bytes
+from mha_course.autograder.grader import GradingFailed, close_idle, grade_bytes
 from mha_course.autograder.job import Graded, Job, Settings
+from mha_course.autograder.sandbox import SandboxUnavailable
 from mha_course.autograder.versions import versions
 
 CONNECT_SECONDS = 10.0
 WORKERS_SECONDS = 60.0
+LOOK_SECONDS = 2.0
+"""After so long without a result: are there still workers, or are there new ones?"""
 IN_WORK = 2
 """Jobs for each thread of a worker: one that runs, and one that waits there."""
 
@@ -36,6 +52,21 @@ class Failure(NamedTuple):
     why: str
 
 
+class _NoPort:
+    """Of Dask's scheduler and worker, the part that they would show to a browser: left out."""
+
+    def start_http_server(self, *_: object, **__: object) -> None:
+        """Open no port; Dask opens one on all networks, even where there is no dashboard."""
+
+
+class _Scheduler(_NoPort, Scheduler):
+    pass
+
+
+class _Worker(_NoPort, Worker):
+    pass
+
+
 @contextlib.contextmanager
 def local_workers(workers: int) -> Iterator[Client]:
     """Have so many submissions graded at a time on this machine.
@@ -43,19 +74,18 @@ def local_workers(workers: int) -> Iterator[Client]:
     The cluster is in this process: there is no port that other people on the machine could use.
     What can crash or hang is in processes of its own all the same; see `grader`.
     """
+    here: dict[str, object] = {"protocol": "inproc://", "dashboard": False}
     settings = {"distributed.worker.memory.terminate": False, "distributed.logging": {}}
     with (
         dask.config.set(settings),
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=workers,
-            processes=False,
-            dashboard_address=None,
-            worker_dashboard_address=None,
+        SpecCluster(
+            scheduler={"cls": _Scheduler, "options": here},
+            workers={
+                0: {"cls": _Worker, "options": {"nthreads": workers, "memory_limit": 0, **here}}
+            },
             silence_logs=50,
-            memory_limit=0,
         ) as cluster,
-        Client(cluster) as client,
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
@@ -71,8 +101,9 @@ def cluster_workers(address: str) -> Iterator[Client]:
         ValueError: nobody answers there, it has no workers, or they have other versions.
     """
     try:
+        asyncio.run(_answers(address))
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise ValueError(
             f"no Dask scheduler answers at {address} ({_short(error)}); start one with `dask "
             "scheduler`, or leave --scheduler out to grade on this machine"
@@ -86,32 +117,67 @@ def cluster_workers(address: str) -> Iterator[Client]:
             ) from None
         _same_versions(client)
         yield client
+        with contextlib.suppress(Exception):  # all is graded; a worker may be gone by now
+            client.run(close_idle)
+
+
+async def _answers(address: str) -> None:
+    """See that a scheduler answers; a client waits for ever at a port where nobody says a word."""
+    security = Security().get_connection_args("client")
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            connection = await connect(address, timeout=CONNECT_SECONDS, **security)
+    except TimeoutError:
+        raise TimeoutError(f"nothing was said in {CONNECT_SECONDS:g} seconds") from None
+    await connection.close()
 
 
 def graded(
-    client: Client, settings: Settings, jobs: Iterable[Job]
+    client: Client,
+    settings: Settings,
+    jobs: Iterable[Job],
+    waiting: Callable[[str], None] = lambda _: None,
 ) -> Generator[tuple[Job, Graded] | Failure]:
     """Yield the results of jobs as they come. Few jobs are in memory at a time.
 
+    Args:
+        client: Of the workers.
+        settings: What a submission may use.
+        jobs: They are taken one by one, when there is room.
+        waiting: Called with a sentence when all workers are gone.
+
     Raises:
-        ValueError: a worker has other versions than this process.
+        ValueError: a worker has other versions than this process, or none of the course.
+        ConnectionError: the scheduler is gone.
+        SandboxUnavailable: a worker has no sandbox.
     """
     here = versions()
-    waiting: dict[object, Job] = {}
-    order = as_completed()
     source = iter(jobs)
     told = json.dumps(settings)
+    in_work: dict[object, tuple[Future[bytes], Job]] = {}
+    ended: SimpleQueue[Future[bytes]] = SimpleQueue()
 
-    def fill() -> None:
-        room = IN_WORK * max(1, sum(client.nthreads().values())) - len(waiting)
-        for job in _first(source, room):
+    def fill(threads: int) -> None:
+        for job in islice(source, max(0, IN_WORK * max(1, threads) - len(in_work))):
             future = client.submit(grade_bytes, told, job.to_bytes(), pure=False)
-            waiting[future.key] = job
-            order.add(future)
+            in_work[future.key] = future, job
+            future.add_done_callback(ended.put)
 
-    fill()
-    for future in order:
-        job = waiting.pop(future.key)
+    fill(_threads(client))
+    there = True
+    while in_work:
+        try:
+            future = ended.get(timeout=LOOK_SECONDS)
+        except Empty:
+            if not (threads := _threads(client)) and there:
+                waiting(
+                    f"all workers are gone; the {len(in_work)} submissions that they had wait for "
+                    "new ones (Ctrl-C: the same command goes on later)"
+                )
+            there = threads > 0
+            fill(threads)  # workers have come since
+            continue
+        _, job = in_work.pop(future.key)
         result = _result(future, job)
         if isinstance(result, Graded):
             if dict(result.versions) != here:
@@ -119,39 +185,64 @@ def graded(
             yield job, result
         else:
             yield result
-        future.release()
-        fill()
+        fill(_threads(client))
 
 
-def _first(source: Iterator[Job], count: int) -> Iterator[Job]:
-    for _ in range(count):
-        try:
-            yield next(source)
-        except StopIteration:
-            return
+def _threads(client: Client) -> int:
+    """Return how many submissions all workers can grade at a time.
+
+    Raises:
+        ConnectionError: the scheduler is gone.
+    """
+    try:
+        return sum(client.nthreads().values())
+    except (OSError, CancelledError) as error:
+        raise _scheduler_gone(error) from None
 
 
 def _result(future: Future[bytes], job: Job) -> Graded | Failure:
+    """Return what has become of a job; what would become of every job is raised."""
     try:
         return Graded.from_bytes(future.result())
-    except GradingFailed as error:
-        return Failure(job, str(error))
+    except SandboxUnavailable:
+        raise
+    except CancelledError as error:
+        raise _scheduler_gone(error) from None
+    except ImportError as error:
+        raise ValueError(_cannot_import(error)) from None
     except KilledWorker as error:
         return Failure(job, f"the worker was lost each time that it was tried: {_short(error)}")
+    except GradingFailed as error:
+        return Failure(job, str(error))
+    except Exception as error:
+        return Failure(job, f"the worker stopped at it: {type(error).__name__}: {_short(error)}")
+
+
+def _scheduler_gone(error: BaseException) -> ConnectionError:
+    return ConnectionError(
+        f"the connection to the Dask scheduler is lost ({_short(error)}); when it is there again, "
+        "run the same command: it goes on from here"
+    )
 
 
 def _same_versions(client: Client) -> None:
     here = versions()
     try:
         found = client.run(versions)
-    except ImportError as error:
-        raise ValueError(
-            f"the workers cannot import the course ({_short(error)}); install mha-course "
-            f"{here['mha-course']} there, with its extra `exercises`"
-        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # the scheduler makes a plain Exception of a worker's ImportError
+        raise ValueError(_cannot_import(error)) from None
     for address, there in found.items():
         if there != here:
             raise ValueError(_versions_differ(f"the worker {address}", there, here))
+
+
+def _cannot_import(error: Exception) -> str:
+    return (
+        f"the workers cannot import the course ({_short(error)}); install mha-course "
+        f"{versions()['mha-course']} there, with its extra `exercises`"
+    )
 
 
 def _versions_differ(who: str, there: dict[str, str], here: dict[str, str]) -> str:

@@ -13,8 +13,9 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
-from mha_course.heads.text_model import AttentionMaps
+from torch import Tensor
 
 SENTENCES = {
     "cat": "The cat sat on the mat",
@@ -23,6 +24,18 @@ SENTENCES = {
     "doctor": "the quiet doctor near the river sold his old red boat to the young queen",
 }
 """By the name that the assignment gives them."""
+
+
+class Maps(NamedTuple):
+    """What every head did with one sentence.
+
+    Attributes:
+        tokens: Of the sentence, as the tokeniser cuts it.
+        weights: Attention weights, [layers, h, T, T].
+    """
+
+    tokens: list[str]
+    weights: Tensor
 
 
 def main(path: str) -> None:
@@ -49,7 +62,7 @@ def main(path: str) -> None:
     Path(path).write_bytes(save(weights, metadata={_ABOUT: json.dumps(about)}))
 
 
-def read_maps(path: str | Path) -> dict[str, AttentionMaps]:
+def read_maps(path: str | Path) -> dict[str, Maps]:
     """Read the maps back, as float32.
 
     Rounding has moved the sums of the rows off 1 by a little; so each row is divided by its sum.
@@ -65,7 +78,7 @@ def read_maps(path: str | Path) -> dict[str, AttentionMaps]:
     with safe_open(path, framework="pt") as file:
         for name, tokens in json.loads(file.metadata()[_ABOUT])["tokens"].items():
             weights = file.get_tensor(name).float()
-            maps[name] = AttentionMaps(tokens, weights / weights.sum(-1, keepdim=True))
+            maps[name] = Maps(tokens, weights / weights.sum(-1, keepdim=True))
     return maps
 
 

@@ -10,11 +10,12 @@ import traceback
 from collections.abc import Iterator
 from types import FrameType
 
+from mha_course.grading import own_work
 from mha_course.grading.diagnosis import Diagnosis, diagnose
 
 
 @contextlib.contextmanager
-def task(name: str, *, read: str, shows: str = "") -> Iterator[None]:
+def task(name: str, *, read: str, shows: str = "", own_attention: bool = False) -> Iterator[None]:
     """Run the checks of a task, and say that they pass or why they could not.
 
     An exception in the learner's code becomes a Diagnosis that names it and its line. What is
@@ -26,12 +27,15 @@ def task(name: str, *, read: str, shows: str = "") -> Iterator[None]:
         name: As in the task's card: "Task 3"; for one of its parts, "Task 3, the masks".
         read: Anchor of the section to read.
         shows: What the learner has shown when the checks pass, in a sentence.
+        own_attention: Whether the task asks the learner to write attention. Torch's own then
+            refuses while the checks run; see `mha_course.grading.own_work`.
 
     Raises:
         Diagnosis: a check failed, or the learner's code raised an exception.
     """
     cell = sys._getframe(2)  # the with statement; frame 1 is contextlib's
-    with contextlib.redirect_stderr(sys.stdout), _names_left_alone(cell):
+    refusing = own_work.own_attention() if own_attention else contextlib.nullcontext()
+    with contextlib.redirect_stderr(sys.stdout), _names_left_alone(cell), refusing:
         try:
             yield
         except Diagnosis:
@@ -72,6 +76,8 @@ def _explain(error: Exception) -> tuple[str, str]:
             "The cell that should define it was not run, or did not get that far. Run it; if it "
             "shows an error, for example in its syntax, mend that first.",
         )
+    if own_work.refused(error):
+        return "the code uses torch's own attention.", f"{_where(error)}{own_work.LIKELY}"
     return (
         f"the code stops with {type(error).__name__}: {error}.",
         f"{_where(error)}Call the function on the example of the task, and print the shapes in it.",

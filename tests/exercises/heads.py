@@ -563,6 +563,15 @@ WRONG = [
         "Here both have W_O",
     ),
     Wrong("price_of_w_o", "the number of matrices", PRICE.format("4", "1.0"), "number of matrices"),
+    Wrong(
+        "attend",
+        "torch's own attention is one's own work",
+        """
+        def attend(query, key, value):
+            return torch.nn.functional.scaled_dot_product_attention(query, key, value)
+        """,
+        "write attention yourself",
+    ),
 ]
 
 RIGHT = [
@@ -656,10 +665,12 @@ RIGHT = [
     ),
     Right(
         "attend",
-        "torch's own function",
+        "divided by the sum after the average",
         """
         def attend(query, key, value):
-            return torch.nn.functional.scaled_dot_product_attention(query, key, value)
+            scores = torch.einsum("...qd,...kd->...qk", query, key) * query.shape[-1] ** -0.5
+            e = scores.exp()
+            return (e @ value) / e.sum(-1, keepdim=True)
         """,
     ),
     Right(

@@ -798,6 +798,82 @@ WRONG = [
         "not scaled",
         keeps=KEPT,
     ),
+    Wrong(
+        "masked_attention",
+        "torch's own attention is one's own work",
+        """
+        def masked_attention(query, key, value, attn_mask=None, is_causal=False):
+            T_q, T_k = query.shape[-2], key.shape[-2]
+            if is_causal:
+                causal = torch.ones(T_q, T_k).tril(T_k - T_q).bool()
+                attn_mask = causal if attn_mask is None else causal & attn_mask
+            return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask)
+        """,
+        "write attention yourself",
+    ),
+    Wrong(
+        "cross_attention",
+        "torch's own attention is one's own work",
+        """
+        def cross_attention(x, memory, W_Q, W_K, W_V, W_O, num_heads):
+            heads = [
+                p.reshape(*p.shape[:2], num_heads, -1).permute(0, 2, 1, 3)
+                for p in (x @ W_Q, memory @ W_K, memory @ W_V)
+            ]
+            heads[0].mul_(1.0)
+            z = nn.functional.scaled_dot_product_attention(*heads)
+            return torch.cat(z.unbind(1), dim=-1) @ W_O
+        """,
+        "write attention yourself",
+    ),
+    Wrong(
+        "multi_head_module",
+        "torch's own attention is one's own work",
+        """
+        import torch.nn.functional as F
+
+        class MultiHead(torch.nn.Module):
+            def __init__(self, d_model, num_heads, d_head, bias=True):
+                super().__init__()
+                inner = num_heads * d_head
+                for name in ("w_q", "w_k", "w_v"):
+                    setattr(self, name, nn.Linear(d_model, inner, bias))
+                self.w_o = nn.Linear(inner, d_model, bias)
+                self.shape = (num_heads, d_head)
+
+            def forward(self, x, attn_mask=None):
+                q, k, v = (
+                    w(x).view(*x.shape[:2], *self.shape).transpose(1, 2)
+                    for w in (self.w_q, self.w_k, self.w_v)
+                )
+                z = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+                return self.w_o(z.transpose(1, 2).reshape(*x.shape[:2], -1))
+        """,
+        "write attention yourself",
+        keeps=("test_multi_head_module_parameters",),
+    ),
+    Wrong(
+        "grouped_query_attention",
+        "torch's own attention is one's own work",
+        """
+        def grouped_query_attention(query, key, value):
+            return nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+        """,
+        "write attention yourself",
+    ),
+    Wrong(
+        "attend_with_cache",
+        "torch's own attention is one's own work",
+        """
+        def attend_with_cache(query, key, value, past_keys, past_values):
+            keys, values = torch.cat((past_keys, key), -2), torch.cat((past_values, value), -2)
+            new, all_ = query.shape[2], keys.shape[2]
+            mask = torch.arange(all_) <= torch.arange(all_ - new, all_)[:, None]
+            z = nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+            return z, keys, values
+        """,
+        "write attention yourself",
+    ),
 ]
 
 RIGHT = [
@@ -963,14 +1039,17 @@ RIGHT = [
     ),
     Right(
         "masked_attention",
-        "torch's own function",
+        "masks as numbers that are added, logsumexp",
         """
         def masked_attention(query, key, value, attn_mask=None, is_causal=False):
             T_q, T_k = query.shape[-2], key.shape[-2]
+            added = torch.zeros(T_q, T_k)
             if is_causal:
-                causal = torch.ones(T_q, T_k).tril(T_k - T_q).bool()
-                attn_mask = causal if attn_mask is None else causal & attn_mask
-            return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask)
+                added[torch.ones(T_q, T_k).tril(T_k - T_q) == 0] = -math.inf
+            if attn_mask is not None:
+                added = added + torch.where(attn_mask, 0.0, -math.inf)
+            scores = query @ key.mT / query.shape[-1] ** 0.5 + added
+            return (scores - scores.logsumexp(-1, keepdim=True)).exp() @ value
         """,
     ),
     Right(
@@ -1042,21 +1121,21 @@ RIGHT = [
     ),
     Right(
         "cross_attention",
-        "torch's own attention, in place",
+        "the heads in the batch, in place",
         """
         def cross_attention(x, memory, W_Q, W_K, W_V, W_O, num_heads):
-            heads = [
-                p.reshape(*p.shape[:2], num_heads, -1).permute(0, 2, 1, 3)
-                for p in (x @ W_Q, memory @ W_K, memory @ W_V)
-            ]
-            heads[0].mul_(1.0)
-            z = nn.functional.scaled_dot_product_attention(*heads)
-            return torch.cat(z.unbind(1), dim=-1) @ W_O
+            def cut(projected):
+                return torch.cat(projected.chunk(num_heads, dim=-1))
+
+            q, k, v = cut(x @ W_Q), cut(memory @ W_K), cut(memory @ W_V)
+            q.mul_(q.shape[-1] ** -0.5)
+            z = torch.bmm(q, k.mT).softmax(-1).bmm(v)
+            return torch.cat(z.chunk(num_heads), dim=-1) @ W_O
         """,
     ),
     Right(
         "multi_head_module",
-        "torch's own attention",
+        "layers by setattr, where",
         """
         import torch.nn.functional as F
 
@@ -1074,7 +1153,10 @@ RIGHT = [
                     w(x).view(*x.shape[:2], *self.shape).transpose(1, 2)
                     for w in (self.w_q, self.w_k, self.w_v)
                 )
-                z = F.scaled_dot_product_attention(q, k, v, attn_mask=attn_mask)
+                scores = q @ k.mT * q.shape[-1] ** -0.5
+                if attn_mask is not None:
+                    scores = torch.where(attn_mask, scores, -math.inf)
+                z = F.softmax(scores, dim=-1) @ v
                 return self.w_o(z.transpose(1, 2).reshape(*x.shape[:2], -1))
         """,
     ),
@@ -1173,10 +1255,15 @@ RIGHT = [
     ),
     Right(
         "grouped_query_attention",
-        "torch's own function",
+        "one query head at a time, the formula of the card",
         """
         def grouped_query_attention(query, key, value):
-            return nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+            h, g = query.shape[1], key.shape[1]
+            z = []
+            for i, q in enumerate(query.unbind(1)):
+                k, v = key[:, i * g // h], value[:, i * g // h]
+                z.append(torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, -1) @ v)
+            return torch.stack(z, 1)
         """,
     ),
     Right(
@@ -1212,13 +1299,14 @@ RIGHT = [
     ),
     Right(
         "attend_with_cache",
-        "torch's own function",
+        "positions compared, where",
         """
         def attend_with_cache(query, key, value, past_keys, past_values):
             keys, values = torch.cat((past_keys, key), -2), torch.cat((past_values, value), -2)
             new, all_ = query.shape[2], keys.shape[2]
             mask = torch.arange(all_) <= torch.arange(all_ - new, all_)[:, None]
-            z = nn.functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+            scores = torch.where(mask, query @ keys.mT / query.shape[-1] ** 0.5, -math.inf)
+            z = scores.softmax(dim=-1) @ values
             return z, keys, values
         """,
     ),
