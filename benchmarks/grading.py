@@ -4,11 +4,11 @@
     python -m benchmarks.grading --quick          # a class of 12: some minutes
     python -m benchmarks.grading --json FILE      # also write every number to FILE
 
-One class, made from the answers of the exercises' bank, right and wrong, is graded by nbgrader's
-own steps and by `mha-course grade`, in one run, each in a course folder of its own. The points of
-every test must be the same. Then: how much faster are two workers than one, how much longer than its own
-cells does a submission take, when does the first result come, and does memory stay flat over ten
-times the class?
+One class, made of answers from the exercises' bank, right and wrong, is graded by nbgrader's own
+steps and by `mha-course grade`, in one run, each in a course folder of its own. The points of every
+test must be the same. Then: how much faster are two workers than one? How much longer than its own
+cells does a submission take? When does the first result come? Does memory stay flat over ten times
+the class?
 """
 
 from __future__ import annotations

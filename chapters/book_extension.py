@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +72,33 @@ def write_live_figures(app: Sphinx) -> None:
             continue
         (folder / file.name).write_text(text, encoding="utf-8")
     (folder / "live.css").write_text(live.style(), encoding="utf-8")
+    shutil.copy(live.MODULES / "quiz.css", folder)
 
 
 def add_live_figures(
     app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: object
 ) -> None:
-    """Load on a page the figures that it has, and nothing on the others."""
+    """Load on a page the figures that it has, and nothing on the others; carry their data out."""
     names = sorted(set(_LIVE.findall(context.get("body", ""))))
+    if names:
+        folder = Path(app.outdir, "_static", "live", "data")
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def address(part: str) -> str:
+            # named after what is in it: figures on several pages may share it
+            name = f"{hashlib.sha256(part.encode()).hexdigest()[:16]}.js"
+            text = f"(window.mhaData ??= {{}})[{json.dumps(name)}] = {part};\n"
+            (folder / name).write_text(text, encoding="utf-8")
+            link: str = context["pathto"](f"_static/live/data/{name}", resource=True)
+            return link
+
+        context["body"] = live.carry_out(context["body"], address)
     for name in [*names, "loader"] if names else []:
         app.add_js_file(f"live/{name}.js", loading_method="defer")
     if names:
         app.add_css_file("live/live.css")
+    if "quiz" in names:
+        app.add_css_file("live/quiz.css")
 
 
 def _is_unwanted(file: Any) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import NamedTuple
 
 import torch
@@ -13,7 +12,8 @@ from mha_course.heads.importance import bootstrap
 from mha_course.heads.pattern_table import PatternTable
 from mha_course.heads.patterns import LABELS, Label
 from mha_course.heads.survey import Alike, Settings, Worth
-from mha_course.plots.canvas import STYLE_BY_SCHEME, Figure
+from mha_course.plots.canvas import Figure
+from mha_course.plots.page import html_file
 from mha_course.plots.words import head_names
 
 _SHOWN = 10  # heads in a list
@@ -163,14 +163,12 @@ def html_page(survey: Survey, sections: Sequence[Section]) -> str:
 
     Every text in it, tokens and file names too, is escaped.
     """
-    import jinja2
     import transformers
 
-    page = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(files("mha_course.heads").joinpath("report.html.j2").read_text("utf-8"))
     worth, alike = survey.worth, survey.alike
-    return page.render(
+    return html_file(
+        "mha_course.heads",
+        "report.html.j2",
         survey=survey,
         date=datetime.now(UTC).date().isoformat(),
         versions={"torch": torch.__version__, "transformers": transformers.__version__},
@@ -186,7 +184,6 @@ def html_page(survey: Survey, sections: Sequence[Section]) -> str:
         shares=worth.shares,
         clusters=_clusters(alike, survey.patterns),
         sections=sections,
-        scheme=STYLE_BY_SCHEME,
     )
 
 

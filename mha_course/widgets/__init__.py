@@ -1,6 +1,21 @@
 """Figures that a reader can operate: on the book's pages without a kernel, and in JupyterLab."""
 
+from mha_course.widgets.atlas import atlas
+from mha_course.widgets.cost import what_it_costs
+from mha_course.widgets.film import film, look_at
 from mha_course.widgets.live import Heights, LiveFigure
+from mha_course.widgets.one_head import one_head_many_heads
+from mha_course.widgets.self_check import self_check
 from mha_course.widgets.splitting import split_model
 
-__all__ = ["Heights", "LiveFigure", "split_model"]
+__all__ = [
+    "Heights",
+    "LiveFigure",
+    "atlas",
+    "film",
+    "look_at",
+    "one_head_many_heads",
+    "self_check",
+    "split_model",
+    "what_it_costs",
+]

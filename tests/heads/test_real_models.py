@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
 import torch
 
 from mha_course import MODEL_SHAPES
+from mha_course.experiments.head_atlas.maps import TEXTS, read_maps, take_maps
 from mha_course.heads import TextModel
 from mha_course.heads.importance import gate_gradients
 from mha_course.heads.pattern_table import pattern_table
@@ -99,3 +101,16 @@ def test_gradients_are_what_finite_differences_show(
                 losses.append(batch.losses(gates))
         difference = (losses[0] - losses[1]) / (2 * step)
         torch.testing.assert_close(slopes[head], difference, rtol=0.1, atol=5e-3)
+
+
+@pytest.mark.parametrize("name", ["minilm", "smollm2"])
+def test_maps_of_the_atlas_are_those_of_the_model(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(name)  # skips where it is not installed
+    kept = read_maps(Path(__file__).parents[2] / "chapters/data/head-maps.safetensors")[name]
+    for text, words in TEXTS.items():
+        made = take_maps(name, words)
+        assert made.tokens == kept[text].tokens
+        apart = (made.weights.int() - kept[text].weights.int()).abs()
+        assert apart.max() <= 1, "another machine may round the other way, and no more"

@@ -12,13 +12,14 @@ CHAPTERS = Path(__file__).parents[2] / "chapters"
 _HEADER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _CELL = re.compile(r"^```\{code-cell\}.*?^```$", re.DOTALL | re.MULTILINE)
 _FENCE = re.compile(r"^(`{3,}|:{3,})(\{(?P<name>[\w-]+)\})?.*$", re.MULTILINE)
-_QUESTION = re.compile(r"^:::\{question\}.*?^:::$", re.DOTALL | re.MULTILINE)
+_QUESTION = re.compile(r"^:::\{(?:number-)?question\}.*?^:::$", re.DOTALL | re.MULTILINE)
+_BREAK = re.compile(r"^\+\+\+.*$", re.MULTILINE)  # between two cells of text
 _DISPLAY = re.compile(r"^\$\$.*?\$\$", re.DOTALL | re.MULTILINE)
 
 
 def without_code(text: str) -> str:
     """Drop the header, code cells and displayed formulas."""
-    return _DISPLAY.sub("", _CELL.sub("", _HEADER.sub("", text, count=1)))
+    return _BREAK.sub("", _DISPLAY.sub("", _CELL.sub("", _HEADER.sub("", text, count=1))))
 
 
 def without_questions(text: str) -> str:

@@ -41,7 +41,7 @@ def test_chapter_has_the_frame(chapter: Path) -> None:
     for label in ("you can", "**Time:** about", "**You need:**"):
         assert label in text
     assert text.index("**Time:**") < text.index("\n## ")
-    assert text.count(":::{question}") >= 5
+    assert text.count(":::{question}") + text.count(":::{number-question}") >= 5
 
 
 @pytest.mark.parametrize("chapter", FRAMED, ids=lambda path: path.stem)

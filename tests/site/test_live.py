@@ -7,17 +7,15 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from live_pages import CLOSE, call
 from playwright.sync_api import Browser, Page
 
 from mha_course import attention_weights, causal_mask, head_dim, split_heads
 from mha_course.widgets import Heights, LiveFigure, live, split_model
 from mha_course.widgets.live import BOOK, MODULES, bundle
-
-CLOSE = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -25,20 +23,6 @@ def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page()
     yield page
     page.close()
-
-
-def call(page: Page, module: str, expression: str, given: Any = None) -> Any:
-    """Evaluate an expression in which the exports of a module are names, and `given` is data."""
-    text = (MODULES / f"{module}.js").read_text(encoding="utf-8")
-    names = ", ".join(re.findall(r"^export function (\w+)", text, re.MULTILINE))
-    return page.evaluate(
-        f"""async ([text, given]) => {{
-            const blob = new Blob([text], {{type: "text/javascript"}});
-            const {{ {names} }} = await import(URL.createObjectURL(blob));
-            return {expression};
-        }}""",
-        [bundle(module).replace("\nfunction ", "\nexport function "), given],
-    )
 
 
 SHAPES = [(1, 1, 1), (1, 8, 2), (2, 4, 4), (5, 12, 3), (7, 32, 8), (12, 64, 4)]

@@ -111,7 +111,7 @@ def test_figures_are_seen_and_described(visit: Visit) -> None:
     open_all(visit.page)
     figures = visit.page.evaluate(
         """[...document.querySelectorAll('article svg[role=img]:not([aria-hidden=true])')]
-            .filter(svg => !svg.closest('mjx-container'))
+            .filter(svg => !svg.closest('mjx-container, .mha-live-fallback'))
             .map(svg => ({label: svg.getAttribute('aria-label') ?? '',
                           seen: svg.checkVisibility(),
                           width: svg.getBoundingClientRect().width,

@@ -26,11 +26,36 @@
     };
   }
 
+  const files = {};
+
+  /** A part of a figure's data; in the book it is a file, added to the page when it is asked for. */
+  async function dataOf(figure, name) {
+    const part = figure.querySelector(`script[data-part="${name}"]`);
+    if (part === null) throw new Error(`the figure has no data called ${name}`);
+    const { file } = part.dataset;
+    if (file === undefined) return JSON.parse(part.textContent);
+    files[file] ??= new Promise((resolve, reject) => {
+      const script = document.createElement("script");
+      const key = file.split("/").pop();
+      script.addEventListener("load", () => resolve(window.mhaData[key]));
+      script.addEventListener("error", () => {
+        delete files[file]; // the next one who asks tries again
+        script.remove();
+        reject(new Error(`${file} cannot be loaded`));
+      });
+      script.src = file;
+      document.head.append(script);
+    });
+    return files[file];
+  }
+
   async function mount(figure) {
-    const state = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const given = figure.querySelector("script[type='application/json']");
+    const state = given && JSON.parse(given.textContent);
     const { default: module } = await import(address(figure.dataset.module));
-    const view = figure.querySelector(".mha-live-view");
-    await module.render({ model: modelOf(state), el: view });
+    const view = figure.querySelector(".mha-live-view") ?? figure;
+    const data = (name) => dataOf(figure, name);
+    await module.render({ model: modelOf(state), el: view, data });
     figure.dataset.mounted = "";
   }
 
@@ -47,8 +72,12 @@
     watcher.observe(figure);
   }
 
+  /** What has no view of its own stands on the page already: it changes before it is read. */
   function start() {
-    document.querySelectorAll(".mha-live").forEach(mountWhenNear);
+    for (const figure of document.querySelectorAll(".mha-live")) {
+      if (figure.querySelector(".mha-live-view")) mountWhenNear(figure);
+      else mount(figure);
+    }
   }
 
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);

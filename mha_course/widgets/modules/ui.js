@@ -35,7 +35,8 @@ export function uniqueName(stem) {
  */
 export function slider({ label, min, max, step = 1, value, show = number, changed }) {
   const id = uniqueName("slider");
-  const output = make("output", { for: id }, show(value));
+  // no live region: aria-valuetext says the same
+  const output = make("output", { for: id, role: "none" }, show(value));
   const input = make("input", { type: "range", id, min, max, step, value });
   const told = () => {
     output.textContent = show(Number(input.value));
@@ -47,6 +48,32 @@ export function slider({ label, min, max, step = 1, value, show = number, change
   });
   told();
   return make("div", { class: "mha-control" }, make("label", { for: id }, label), input, output);
+}
+
+/** Make a slider that goes through a list of values, such as 1, 2, 4 and 8. */
+export function stepper({ label, values, value, show = number, changed }) {
+  return slider({
+    label,
+    min: 0,
+    max: values.length - 1,
+    value: Math.max(values.indexOf(value), 0),
+    show: (i) => show(values[i]),
+    changed: (i) => changed(values[i]),
+  });
+}
+
+/** Make a line to type in. */
+export function textField({ label, value, changed, longest = 200 }) {
+  const id = uniqueName("field");
+  const attributes = { type: "text", id, value, maxlength: longest, autocomplete: "off" };
+  const input = make("input", { ...attributes, spellcheck: "false" });
+  input.addEventListener("input", () => changed(input.value));
+  return make(
+    "div",
+    { class: "mha-control mha-field" },
+    make("label", { for: id }, label),
+    input,
+  );
 }
 
 /** Make a menu; `options` are pairs of a value and its name. */
@@ -69,6 +96,7 @@ export function tick({ label, value, changed }) {
 
 /** Make a table. The first cell of a row is its heading. */
 export function table({ caption, head, rows }) {
+  const heading = (name) => (name ? make("th", { scope: "col" }, name) : make("td"));
   const line = (cells) =>
     make(
       "tr",
@@ -79,9 +107,15 @@ export function table({ caption, head, rows }) {
     "table",
     { class: "mha-numbers" },
     make("caption", {}, caption),
-    make("thead", {}, make("tr", {}, ...head.map((name) => make("th", { scope: "col" }, name)))),
+    make("thead", {}, make("tr", {}, ...head.map(heading))),
     make("tbody", {}, ...rows.map(line)),
   );
+}
+
+/** Make a part that scrolls sideways by itself if it is too wide for the page. */
+export function scrolled(content, label = "Numbers of the figure") {
+  const region = { class: "mha-scroll", tabindex: "0", role: "region", "aria-label": label };
+  return make("div", region, content);
 }
 
 /** Make a folded part, such as the table that says what a picture shows. */

@@ -1,0 +1,60 @@
+"""Sphinx extension for what only a published book has: its address, and where its source is.
+
+    MHA_SITE_URL         where the book will be: canonical addresses, a sitemap, pictures for links
+    MHA_REPOSITORY_URL   where its source is: links to edit a page, and to report what is wrong
+
+Both come from the environment, as `.github/workflows/publish.yml` sets them: a copy of the course
+says where it is itself. Without them the book is complete, and names no address.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
+
+SITE, REPOSITORY = "MHA_SITE_URL", "MHA_REPOSITORY_URL"
+
+
+def _address(variable: str) -> str:
+    """Return the address in an environment variable, without a slash at its end.
+
+    Raises:
+        ConfigError: it is no address on the web.
+    """
+    given = os.environ.get(variable, "").strip().rstrip("/")
+    if given and (urlsplit(given).scheme not in ("http", "https") or not urlsplit(given).netloc):
+        raise ConfigError(
+            f"{variable}={given!r} is no address; it looks like https://example.org/course"
+        )
+    return given
+
+
+def say_where(_app: Sphinx, config: Any) -> None:
+    """Put the addresses into the settings of the theme and of the extensions that need them."""
+    if site := _address(SITE):
+        config.html_baseurl = config.ogp_site_url = f"{site}/"
+        config.sitemap_url_scheme = "{link}"  # the book has one language and one version
+    else:
+        config.ogp_social_cards = {"enable": False}  # a picture needs an address
+    if repository := _address(REPOSITORY):
+        config.html_theme_options = {
+            **config.html_theme_options,
+            "repository_url": repository,
+            "use_repository_button": True,
+            "use_issues_button": True,
+            "use_edit_page_button": True,
+            "path_to_docs": ".",
+        }
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.setup_extension("sphinxext.opengraph")
+    if _address(SITE):
+        app.setup_extension("sphinx_sitemap")
+    app.connect("config-inited", say_where, priority=100)  # before those who use the settings
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
