@@ -260,7 +260,8 @@ def attacked(attack: str, test: str = "assert answer() == 5") -> TestOutcome:
 
 SOCKET = (
     "import gc, os, socket, struct, json\n"
-    "wire = next(o for o in gc.get_objects() if type(o).__name__ == 'Channel')._connection\n"
+    "mine = next(o for o in gc.get_objects() if type(o).__name__ == '_Learner')\n"
+    "wire = mine._channel._connection\n"
     "wire.setblocking(True)\n"
     "def say(data):\n"
     "    wire.sendall(struct.pack('>I', len(data)) + data)\n"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import require
-from sample_class import CLASS, LONGEST, SampleClass, expected, nobody_left
+from sample_class import CLASS, LONGEST, SampleClass, expected
 
 SLOW = "import time; time.sleep(0.4)"
 NOBODY = 65534
@@ -86,7 +86,7 @@ def test_no_grade_is_lost_or_doubled(server: Server, tmp_path: Path) -> None:
     course.nbgrader("generate_assignment", "heads")
     course.hand_in_all(cell=SLOW)
 
-    with nobody_left(), course.grading("--workers", "1") as running:
+    with course.grading("--workers", "1") as running:
         running.until_graded(1)
         server.crash()
         server.start()

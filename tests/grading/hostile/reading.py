@@ -86,13 +86,20 @@ BANK = [
             """
             import os
             def search():
-                for where, folders, files in os.walk("/"):
+                for where, folders, names in os.walk("/"):
                     if where in ("/proc", "/sys") or where.endswith("-packages"):
                         folders.clear()
-                    for name in files:
+                    for name in names:
                         if name.endswith((".ipynb", ".jsonl", ".db", "secret")):
-                            yield open(os.path.join(where, name), errors="replace").read()
-            look(lambda: open(SOLUTION).read(), lambda: "".join(search())[:10**6])
+                            text = open(os.path.join(where, name), errors="replace").read()
+                            yield "REACHED" if "mha_course" in text else text
+            look(
+                lambda: open(SOLUTION).read(),
+                lambda: open(f"{REPOSITORY}/solutions/heads/heads.ipynb").read() and "REACHED",
+                lambda: os.listdir(f"{REPOSITORY}/solutions") and "REACHED",
+                lambda: os.listdir(f"{REPOSITORY}/tests") and "REACHED",
+                lambda: "".join(search())[:10**6],
+            )
             """
         ),
     ),

@@ -56,6 +56,7 @@ class Places(NamedTuple):
         neighbour: What another student has handed in.
         gradebook: The database.
         solution: The instructor's notebook.
+        repository: Where the course itself lies, with all its solutions.
         port: Where a service of the machine listens, on its own address.
         path: Where one listens that has a name in the file system.
         abstract: The name of one that has none.
@@ -66,6 +67,7 @@ class Places(NamedTuple):
     neighbour: str
     gradebook: str
     solution: str
+    repository: str
     port: int
     path: str
     abstract: str

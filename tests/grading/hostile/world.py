@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from course import HEADS
+from course import HEADS, REPOSITORY
 from nbformat import NotebookNode
 
 from hostile.submissions import Places
@@ -32,6 +32,7 @@ class World:
             neighbour=self._file("submitted/neighbour/heads/heads.ipynb"),
             gradebook=self._file("gradebook.db"),
             solution=self._file("solutions/heads/heads.ipynb"),
+            repository=str(REPOSITORY),
             port=self._listening[0].getsockname()[1],
             path=str(folder / "socket"),
             abstract=f"{folder.name}-{os.getpid()}",
