@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 WORKERS ?= logical
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab exercises lint lock clean
+.PHONY: help book test lab exercises lint links lock clean
 
 # nbgrader and the notebook tests call jupyter, alembic and others by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -48,6 +48,9 @@ lint: $(READY) ## Format the code and show what lint and types say
 	$(BIN)/ruff format .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+links: $(READY) ## Follow every link to another site; needs the network
+	$(BIN)/jupyter-book build -n --builder linkcheck .
 
 lock: $(READY) ## Pin what the direct needs pull in, into .ci/constraints.txt
 	{ echo '# Written by `make lock`: every package, direct or not, as tested on Python 3.11'; \

@@ -49,9 +49,11 @@ def _svg(classes: str, drawings: str) -> str:
         for word in classes.split()
         if word.startswith("fa-") and word not in _STYLES
     ]
-    found = re.findall(
-        rf'[{{,]"?{re.escape(names[0])}"?:\[(\d+),(\d+),\[[^\]]*\],"\w+","([^"]*)"\]', drawings
-    )
+    name = re.escape(names[0])
+    rest = r'"\w+","([^"]*)"\]'
+    own = rf'[{{,]"?{name}"?:\[(\d+),(\d+),\[[^\]]*\],{rest}'
+    other = rf':\[(\d+),(\d+),\[[^\]]*"{name}"[^\]]*\],{rest}'  # a name of earlier versions
+    found = re.findall(own, drawings) or re.findall(other, drawings)
     if not found:
         raise LookupError(f"the theme has no icon {names[0]!r}")
     width, height, path = found[-1]  # outlines come before what is filled

@@ -35,6 +35,7 @@ def _address(variable: str) -> str:
 
 def say_where(_app: Sphinx, config: Any) -> None:
     """Put the addresses into the settings of the theme and of the extensions that need them."""
+    config.ogp_site_name = config.html_title
     if site := _address(SITE):
         config.html_baseurl = config.ogp_site_url = f"{site}/"
         config.sitemap_url_scheme = "{link}"  # the book has one language and one version
@@ -44,6 +45,10 @@ def say_where(_app: Sphinx, config: Any) -> None:
         config.html_theme_options = {
             **config.html_theme_options,
             "repository_url": repository,
+            # the theme knows the addresses of three; of a server of one's own it cannot tell
+            "repository_provider": next(
+                (name for name in ("gitlab", "bitbucket") if name in repository), "github"
+            ),
             "use_repository_button": True,
             "use_issues_button": True,
             "use_edit_page_button": True,

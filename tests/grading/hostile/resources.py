@@ -24,7 +24,7 @@ def _at(source: str) -> dict[str, str]:
 
 
 def _many_cells(made: NotebookNode) -> None:
-    made.cells += [nbformat.v4.new_code_cell(f"a{i} = [{i}] * {i}") for i in range(1_000)]
+    made.cells += [nbformat.v4.new_code_cell(f"a{i} = [{i}] * {i}") for i in range(400)]
 
 
 BANK = [
@@ -80,7 +80,7 @@ BANK = [
     ),
     Hostile(
         "deaf to signals",
-        "Processes that ignore every signal, and that stop themselves.",
+        "A process that ignores every signal.",
         attack(
             """
             import os, signal, time
@@ -92,7 +92,6 @@ BANK = [
                 while True: time.sleep(1000)
             """,
             attend="def attend(*_):\n    deaf()",
-            split_heads="def split_heads(*_):\n    os.kill(os.getpid(), signal.SIGSTOP)",
         ),
         seen=(DID_NOT_STOP,),
         findings=("stopped",),
@@ -124,7 +123,7 @@ BANK = [
         findings=("stopped",),
         solved=FIRST_ONLY,
         cell_seconds=BRIEF,
-        total_seconds=3.0,
+        total_seconds=2.0,
     ),
     Hostile(
         "memory",
@@ -245,7 +244,7 @@ BANK = [
         attack(
             "import sys\nprint('attacked')",
             attend="def attend(*_):\n    while True: print('x' * 1000)",
-            mean_pattern="while True: print('y' * 1000, file=sys.stderr)",
+            mean_pattern="print('y' * 10**6, file=sys.stderr)",
             split_heads="def split_heads(*_):\n    return 'z' * 10**7",
         ),
         seen=("attacked", "left out", TIME_OVER),
@@ -261,7 +260,7 @@ BANK = [
                 def __str__(self): return "y" * 10**6
             print("attacked")
             """,
-            last=["raise Long"] * 15,
+            last=["raise Long"] * 14,
             head_dim="def head_dim(*_):\n    raise Long",
         ),
         findings=("much-output",),
@@ -271,7 +270,7 @@ BANK = [
         "Signs that take ten times their place in a file.",
         attack(
             "print('attacked')",
-            last=["print('\U0001f600' * 98_000)"] * 110,
+            last=["print('\U0001f600' * 98_000)"] * 90,
         ),
         findings=("much-output",),
     ),
@@ -293,7 +292,7 @@ BANK = [
     ),
     Hostile(
         "many cells",
-        "A thousand cells, each with something to keep.",
+        "Hundreds of cells, each with something to keep.",
         changed(_many_cells),
     ),
     Hostile(
@@ -320,7 +319,7 @@ BANK = [
         attack(
             "import itertools, torch\nprint('attacked')",
             attention_weights="def attention_weights(*_):\n    return torch.ones(2**25)",
-            attend="def attend(*_):\n    return [torch.ones(1)] * 300_000",
+            attend="def attend(*_):\n    return [torch.ones(1)] * 60_000",
             mean_pattern="def mean_pattern(_):\n    return itertools.count()",
             split_heads="""
                 def split_heads(*_):
@@ -337,7 +336,7 @@ BANK = [
             head_contributions="def head_contributions(*_):\n    return [1] * 1_500_000",
         ),
         seen=("attacked", "nested"),
-        cell_seconds=BRIEF,
+        cell_seconds=4.0,
     ),
     Hostile(
         "hidden work",
