@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 
 import nbformat
 import torch
+from jupyter_client.manager import start_new_kernel
 from nbgrader.api import Gradebook
 
 from benchmarks.timing import conditions, write_json
@@ -38,7 +39,7 @@ from mha_course.autograder.records import GRADED, Records
 from mha_course.autograder.usage import descendants
 from mha_course.grading.assignment import Assignment, grade_id, read_assignment
 from mha_course.grading.bank import read_bank
-from mha_course.grading.sitting import sit, without_markers
+from mha_course.grading.sitting import without_markers
 
 HERE = Path(__file__).resolve().parents[1]
 NAME = "heads"
@@ -95,7 +96,6 @@ def main() -> int:
         answers = a_class(assignment, options.students)
         print(f"{len(answers)} submissions of {NAME!r}, {os.cpu_count()} cores", flush=True)
 
-        cells = [_own_cells(assignment, each) for each in answers.values()]
         stock_course = make_course(folder / "stock", answers, STOCK)
         stock = run_stock(stock_course)
         _say("nbgrader autograde", stock)
@@ -107,8 +107,10 @@ def main() -> int:
                 ours[workers].append(run_ours(course, workers))
                 _say(f"mha-course grade --workers {workers}", ours[workers][-1])
         differing = list(differences(stock_course, course))
-        records = Records(course / "grading" / f"{NAME}.jsonl").graded()
+        alone = folder / "ours-1-0"  # one at a time, as the cells alone are run now
+        records = Records(alone / "grading" / f"{NAME}.jsonl").graded()
         seconds = [one[NAME]["seconds"] for one in records.values()]
+        cells = list(own_cells(alone))
 
         many = {f"{who}-{i}": each for i in range(10) for who, each in answers.items()}
         course = make_course(folder / "many", many)
@@ -190,7 +192,7 @@ def make_course(
         shutil.copy(HERE / "nbgrader_config.py", folder)
     else:
         (folder / "nbgrader_config.py").write_text(config, encoding="utf-8")
-    _command(folder, "nbgrader", "generate_assignment", NAME)
+    run_command(folder, "nbgrader", "generate_assignment", NAME)
     released = nbformat.read(  # type: ignore[no-untyped-call]
         folder / "exercises" / NAME / f"{NAME}.ipynb", as_version=4
     )
@@ -207,7 +209,7 @@ def make_course(
 def run_stock(course: Path) -> Run:
     """Grade the class with nbgrader's own steps."""
     started = time.monotonic()
-    _command(course, "nbgrader", "autograde", NAME)
+    run_command(course, "nbgrader", "autograde", NAME)
     seconds = time.monotonic() - started
     return Run(seconds, float("nan"), len(list((course / "autograded").iterdir())) / seconds)
 
@@ -215,10 +217,36 @@ def run_stock(course: Path) -> Run:
 def run_ours(course: Path, workers: int) -> Run:
     """Grade the class with ours."""
     began, started = time.time(), time.monotonic()
-    _command(course, "mha-course", "grade", NAME, "--workers", str(workers))
+    run_command(course, "mha-course", "grade", NAME, "--workers", str(workers))
     seconds = time.monotonic() - started
     times = sorted(_times(course))
     return Run(seconds, times[0] - began, (len(times) - 1) / (times[-1] - times[0]))
+
+
+def own_cells(course: Path) -> Iterator[float]:
+    """Yield the seconds that a kernel which has all imported takes for a submission's cells."""
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(course))
+    notebooks = [
+        nbformat.read(file, as_version=4)  # type: ignore[no-untyped-call]
+        for file in sorted(course.glob(f"autograded/*/{NAME}/{NAME}.ipynb"))
+    ]
+    try:
+        for number, notebook in enumerate((notebooks[0], *notebooks)):
+            sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+            client.execute_interactive("%reset -f", output_hook=_nothing)
+            started = time.monotonic()
+            for source in sources:
+                client.execute_interactive(source, output_hook=_nothing, allow_stdin=False)
+            seconds = time.monotonic() - started
+            if number:  # the first one had to import
+                yield seconds
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def _nothing(_: object) -> None:
+    """Let an output pass."""
 
 
 def memory_over(course: Path, students: int) -> Iterator[Memory]:
@@ -256,13 +284,6 @@ def _points(course: Path) -> dict[tuple[str, str], float | None]:
         }
 
 
-def _own_cells(assignment: Assignment, answers: Mapping[str, str]) -> float:
-    """Seconds of a submission's cells and tests in a process that has all imported."""
-    started = time.monotonic()
-    sit(assignment, answers)
-    return time.monotonic() - started
-
-
 def _times(course: Path) -> Iterator[float]:
     file = course / "grading" / f"{NAME}.jsonl"
     for line in file.read_text().splitlines() if file.exists() else ():
@@ -280,7 +301,12 @@ def _proportional(process: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def _command(folder: Path, *words: str) -> None:
+def run_command(folder: Path, *words: str) -> None:
+    """Run a command of this environment in a folder.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     done = subprocess.run(
         _located(*words), cwd=folder, env=_environment(), capture_output=True, text=True
     )

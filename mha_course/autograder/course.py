@@ -18,8 +18,8 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import find_all_files
 
 from mha_course.autograder.findings import Finding
+from mha_course.autograder.handed_in import MOST_BYTES
 from mha_course.autograder.job import Job
-from mha_course.autograder.rebuild import MOST_BYTES
 from mha_course.autograder.records import Records
 from mha_course.autograder.seeds import course_secret, student_seed
 
@@ -40,7 +40,7 @@ class Source(NamedTuple):
     Attributes:
         notebook: Its name, without ".ipynb".
         text: JSON.
-        files: The other files of the assignment, by name.
+        files: The other files of the assignment, by path in its folder.
         digest: Changes with the text or the files.
     """
 
@@ -108,7 +108,10 @@ class Course:
             )
         notebooks = sorted(folder.glob("*.ipynb"))
         others = find_all_files(str(folder), [*self.directory.ignore, "*.ipynb"])
-        files = {Path(file).name: Path(file).read_bytes() for file in sorted(others)}
+        files = {
+            Path(file).relative_to(folder).as_posix(): Path(file).read_bytes()
+            for file in sorted(others)
+        }
         return [self._source(notebook, files) for notebook in notebooks]
 
     def students(self, assignment: str) -> list[str]:

@@ -49,7 +49,7 @@ class Job(NamedTuple):
         source: The instructor's notebook, with solutions and hidden tests, as JSON.
         submission: The file that was handed in; it may hold anything.
         unreadable: Why there is nothing in it; empty if there is.
-        files: By name, the instructor's other files of the assignment.
+        files: By path, the instructor's other files of the assignment.
         marks: The course's settings of nbgrader for what learners find in place of solutions.
         findings: What there was to see before anything was read.
     """

@@ -4,6 +4,11 @@ A name that a test uses and no test has defined is the learner's. The judge asks
 process for it: plain values come over, functions are called there, and other objects stay there
 and are stood in for by a `Remote`. Nothing of what comes is executed, and equality, truth and
 conversion to a number are never asked of the learner's objects.
+
+What a test does for its effect takes effect there as well: an argument of a call whose result
+nobody uses is changed here as it was there, attributes are set, a function of the learner's that
+a test deletes or replaces is so for the learner's code, and so is `input`; a seed is one for both.
+What else a test defines stays here.
 """
 
 from __future__ import annotations
@@ -12,28 +17,35 @@ import ast
 import base64
 import builtins
 import contextlib
+import dis
 import importlib
 import io
 import itertools
 import linecache
 import math
 import os
+import random
 import re
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Set
 from contextlib import AbstractContextManager, ExitStack
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple, NoReturn
 from unittest.mock import patch
+from weakref import WeakValueDictionary
 
+import numpy as np
+import torch
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
+from torch import Tensor
 
 from mha_course.autograder.wire import (
     MOST_PARTS,
+    VERDICTS,
     Channel,
     Closed,
     Late,
@@ -54,7 +66,7 @@ STOPPED = "SubmissionStopped"
 """Name of the error in the output of a cell that the learner's process did not survive."""
 
 _MOST_LINES = 50  # of the learner's frames in an exception
-_DEEPEST = 20  # calls back within calls
+_DEEPEST = 80  # calls back within calls
 _LONGEST = 10_000  # characters of an error's message
 _ENDED = (
     "The process of this submission ended in the middle of the cell: its code left Python, "
@@ -65,9 +77,16 @@ _ENDED = (
 # Such exceptions of the learner's become plain ones here: groups have parts, and the others end a
 # loop of the test's as if it had gone through all its cases.
 _NOT_RAISED = (ExceptionGroup, StopIteration, StopAsyncIteration)
-# Methods that say whether something is right: an object of the learner's could always say yes.
-_VERDICTS = frozenset("all allclose any array_equal eq equal equals isclose ne".split())  # noqa: SIM905
+# The others of these libraries are caught by their own names.
+_LIBRARIES = frozenset({"csv", "decimal", "json", "numpy", "torch"})
 # Names that tests use without importing them, since a cell of the learner's has done so.
+_SEEDS = {"random.seed": random, "numpy.random.seed": np.random, "torch.manual_seed": torch}
+_GENERATORS = (np.random.Generator, torch.Generator)
+# What tests put something else in place of, to see or to decide what happens.
+_REPLACED = {"input": builtins, "print": builtins, "random": random, "randint": random}
+_REPLACED |= {"choice": random, "shuffle": random}
+# What a test may ask of a function or a class, though it begins with two underscores.
+_TOLD = frozenset({"__name__", "__qualname__", "__annotations__"})
 _MODULES = {"math": "math", "np": "numpy", "numpy": "numpy", "torch": "torch", "nn": "torch.nn"}
 
 
@@ -87,7 +106,7 @@ class Limits(NamedTuple):
     cell: float = 60.0
     grace: float = 2.0
     total: float = 600.0
-    callbacks: int = 10_000
+    callbacks: int = 100_000
     outputs: int = 100
     text: int = 100_000
     image: int = 5_000_000
@@ -119,24 +138,41 @@ class LearnerLost(BaseException):
 class Remote:
     """An object of the learner's. Its attributes are plain values, or Remote as well."""
 
-    __slots__ = ("_link", "_number", "_shown")
+    __slots__ = ("__weakref__", "_link", "_number", "_shown")
 
     def __init__(self, link: _Link, number: int, shown: str) -> None:
-        self._link, self._number, self._shown = link, number, shown
+        for slot, value in (("_link", link), ("_number", number), ("_shown", shown)):
+            object.__setattr__(self, slot, value)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # what torch, numpy and Python ask for
+        if name.startswith("__") and name not in _TOLD:  # what torch, numpy and Python ask for
             raise AttributeError(name)
-        if name in _VERDICTS:
+        if name in VERDICTS:
             raise AttributeError(f"a test cannot ask {self._shown} for {name}: that is its verdict")
         return self._link.ask("attribute", object=self._number, name=name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._link.ask("set", object=self._number, name=name, value=self._link.encoded(value))
 
     def __iter__(self) -> Iterator[Any]:
         found = self._link.ask("items", object=self._number)
         return iter(found if isinstance(found, list) else [])
 
+    def __enter__(self) -> Any:
+        return self._link.ask("enter", object=self._number)
+
+    def __exit__(self, *_: object) -> None:
+        self._link.ask("exit", object=self._number)  # it cannot make the test's error go away
+
+    def __mro_entries__(self, bases: object) -> NoReturn:
+        raise TypeError(f"a test cannot derive a class from {self._shown}: it stays elsewhere")
+
     def __repr__(self) -> str:
-        return self._shown
+        return str(self._shown)
+
+
+def _documentation(self: Remote) -> Any:
+    return self._link.ask("attribute", object=self._number, name="__doc__")
 
 
 class _Callable(Remote):
@@ -145,7 +181,23 @@ class _Callable(Remote):
     def __call__(self, *args: object, **kwargs: object) -> Any:
         link = self._link
         given = {"args": link.encoded(args), "kwargs": link.encoded(kwargs)}
-        return link.ask("call", object=self._number, **given)
+        values = [*args, *kwargs.values()]
+        everything = _nobody_uses(sys._getframe(1))
+        watched = [i for i, one in enumerate(values) if everything or type(one) in _GENERATORS]
+        changed = {i: values[i] for i in watched}
+        return link.ask("call", changed, object=self._number, watched=watched, **given)
+
+    def __instancecheck__(self, one: object) -> bool:
+        if not isinstance(one, Remote):
+            return False
+        given = self._link.encoded(one)
+        return self._link.ask("is_instance", object=self._number, one=given) is True
+
+    def __subclasscheck__(self, one: object) -> bool:
+        if not isinstance(one, Remote):
+            return False
+        given = self._link.encoded(one)
+        return self._link.ask("is_subclass", object=self._number, one=given) is True
 
 
 class _Sequence(Remote):
@@ -160,6 +212,26 @@ class _Sequence(Remote):
     def __getitem__(self, key: object) -> Any:
         return self._link.ask("item", object=self._number, key=self._link.encoded(key))
 
+    def __setitem__(self, key: object, value: object) -> None:
+        given = {"key": self._link.encoded(key), "value": self._link.encoded(value)}
+        self._link.ask("set_item", object=self._number, **given)
+
+    def __delitem__(self, key: object) -> None:
+        self._link.ask("delete_item", object=self._number, key=self._link.encoded(key))
+
+
+class _Iterator(Remote):
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        found = self._link.ask("next", object=self._number)
+        if not isinstance(found, list) or not found:
+            raise StopIteration
+        return found[0]
+
 
 class _CallableSequence(_Callable, _Sequence):
     __slots__ = ()
@@ -173,6 +245,55 @@ _REMOTES: dict[tuple[bool, bool], type[Remote]] = {
 }
 
 
+def _nobody_uses(caller: FrameType) -> bool:
+    """Return whether the result of the call that a frame is at is thrown away.
+
+    Such a call is there for what it does to its arguments. Where the result is used, the test's
+    own values stay as they are: what is expected is often computed from them afterwards, and an
+    answer that empties its argument could return nothing as well. Only generators of random
+    numbers go on where the learner's code has left them.
+    """
+    code, at = caller.f_code.co_code, caller.f_lasti + 2
+    while at < len(code) and dis.opname[code[at]] == "CACHE":
+        at += 2
+    return at < len(code) and dis.opname[code[at]] == "POP_TOP"
+
+
+def _change(old: Any, new: Any) -> None:
+    """Have a value of the test's become what a call has made of it, and its parts as well."""
+    if type(new) is not type(old):
+        return
+    if isinstance(old, list) and len(old) == len(new):
+        for number, part in enumerate(new):
+            old[number] = _changed(old[number], part)
+    elif isinstance(old, list | bytearray):
+        old[:] = new
+    elif isinstance(old, dict):
+        parts = {key: _changed(old[key], part) if key in old else part for key, part in new.items()}
+        old.clear()
+        old.update(parts)
+    elif isinstance(old, set):
+        old.clear()
+        old.update(new)
+    elif type(old) is np.random.Generator:
+        old.bit_generator.state = new.bit_generator.state
+    elif type(old) is torch.Generator:
+        old.set_state(new.get_state())
+    elif isinstance(old, np.ndarray) and (old.shape, old.dtype) == (new.shape, new.dtype):
+        old[...] = new
+    elif isinstance(old, Tensor) and (old.shape, old.dtype) == (new.shape, new.dtype):
+        with torch.no_grad():
+            old.copy_(new)
+
+
+def _changed(old: Any, new: Any) -> Any:
+    """Return the new value of a part, in the old object where that can be."""
+    if type(old) is type(new) and isinstance(old, list | dict | set):
+        _change(old, new)
+        return old
+    return new
+
+
 class _Link:
     """A connection to one learner's process, until it is lost."""
 
@@ -183,6 +304,8 @@ class _Link:
         self._limits = limits
         self._ended_by = ended_by
         self._numbers = itertools.count()
+        self.replaced: Callable[[], dict[str, Any]] = dict
+        self._remotes: WeakValueDictionary[int, Remote] = WeakValueDictionary()
         self._cells: set[int] = set()  # that ran there: only they can be where an error comes from
         self.lost: LearnerLost | None = None
         self.deadline = 0.0
@@ -213,18 +336,31 @@ class _Link:
             self.lost = error
         return self.lost or error
 
-    def ask(self, op: str, **fields: object) -> Any:
+    def ask(self, op: str, changed: Mapping[int, object] | None = None, **fields: object) -> Any:
         """Return the learner's answer; what it has printed meanwhile is printed.
+
+        Args:
+            op: What is asked.
+            changed: Values of the test's that become what the learner's code has made of them, by
+                number.
+            fields: What belongs to it.
 
         Raises:
             Exception: what the learner's code has raised, as the nearest class of Python's own.
             LearnerLost: there is no answer.
         """
+        if op in ("call", "next"):
+            fields["replaced"] = {name: self._refer(one) for name, one in self.replaced().items()}
         answer = self._exchange(op, fields)
         with self._strict():
             outputs = _shown(answer.get("outputs"), self._limits)
             error = _raised(answer["error"], self._cells) if "error" in answer else None
             value = None if error else decode(answer["value"], self._resolve)
+            changed = changed or {}
+            for number, new in answer.get("changed", ()) if changed else ():
+                made = decode(new, self._resolve)
+                with contextlib.suppress(ValueError, RuntimeError):  # it cannot be written to
+                    _change(changed[number], made)
         for output in outputs:
             if output.output_type == "stream":
                 sys.stdout.write(output.text)  # not on stderr: a warning must cost no points
@@ -339,28 +475,100 @@ class _Link:
         if type(number) is not int or not 0 <= number < 2**31:
             raise WireError("a value is of no known kind")
         kind = _REMOTES[data.get("callable") is True, data.get("sequence") is True]
+        if kind is Remote and data.get("iterator") is True:
+            kind = _Iterator
         # messages name the type and show the object, as they do where the object is at hand
-        named = type(_name(data.get("type"), "object"), (kind,), {"__slots__": ()})
-        return named(self, number, text(data.get("shown"), 1000))  # type: ignore[no-any-return]
+        body = {"__slots__": (), "__doc__": property(_documentation)}
+        name, shown = _name(data.get("type"), "object"), text(data.get("shown"), 1000)
+        known = self._remotes.get(number)
+        if known is not None and (type(known).__name__, type(known).__base__) == (name, kind):
+            object.__setattr__(known, "_shown", shown)
+            return known  # an object is one and the same for the test as well
+        named = type(name, (kind,), body)
+        made: Remote = named(self, number, shown)
+        self._remotes[number] = made
+        return made
 
 
 class _Names(dict[str, Any]):
-    """The names of the test cells; those that are missing are the learner's."""
+    """The names of the test cells; those that are missing are the learner's.
 
-    def __init__(self, ask: Callable[[str], list[Any]]) -> None:
+    A function of the learner's that a cell has used, and then deletes or puts another in place of,
+    is deleted or replaced in the learner's process: that is how a test sees whether it is called.
+    """
+
+    def __init__(self, ask: Callable[..., Any]) -> None:
         super().__init__(__name__="__main__", __builtins__=builtins)
         self._ask = ask
         self.helpers: set[str] = set()  # never the learner's, even where an error came before them
+        self.borrowed: set[str] = set()  # the learner's that the cell has used
 
     def __missing__(self, name: str) -> Any:
+        if name in ("globals", "locals", "vars", "dir"):
+            return self._looking(name)
         if hasattr(builtins, name):  # the learner cannot replace Python's own
             raise KeyError(name)
         if name in _MODULES:
             return importlib.import_module(_MODULES[name])
-        found = [] if name in self.helpers else self._ask(name)
-        if not found:
+        found = [] if name in self.helpers else self._ask("name", name=name)
+        if not isinstance(found, list) or not found:
             raise KeyError(name)
+        self.borrowed.add(name)
         return found[0]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in self.borrowed and callable(value):
+            self._ask("assign", name=name, value=value)
+        if name in self.borrowed and isinstance(value, Remote):
+            self.pop(name, None)  # it is the learner's again
+        else:
+            super().__setitem__(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        if name in self.borrowed:
+            self.pop(name, None)
+            self._ask("delete", name=name)
+        else:
+            super().__delitem__(name)
+
+    def _looking(self, name: str) -> Callable[..., Any]:
+        """Return `globals` or one like it; without arguments it shows the learner's names, too."""
+
+        def look(*asked: Any) -> Any:
+            if asked:
+                return getattr(builtins, name)(*asked)
+            everything = _Everything(self, self._ask("names"))
+            return sorted(everything) if name == "dir" else everything
+
+        return look
+
+
+class _Everything(MutableMapping[str, Any]):
+    """What a test sees as its global names: its own and the learner's."""
+
+    def __init__(self, names: _Names, learners: object) -> None:
+        found = learners if isinstance(learners, list) else []
+        own = {*names, *names.helpers}
+        self._names = names
+        self._all = [*names, *(name for name in found if type(name) is str and name not in own)]
+
+    def __getitem__(self, name: str) -> Any:
+        return self._names[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._names[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._names[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 class _Cell(NamedTuple):
@@ -396,7 +604,7 @@ class Judge:
         self._link: _Link | None = None
         self._connection = ExitStack()
         self._until = time.monotonic() + self._limits.total
-        self._names = _Names(self._ask_name)
+        self._names = _Names(self._ask_about_names)
 
     def __enter__(self) -> Judge:
         return self
@@ -409,8 +617,17 @@ class Judge:
         self._link = None
         self._connection.close()
 
-    def run_cell(self, source: str) -> list[NotebookNode]:
-        """Run a cell of the learner's, in the learner's process, and return its outputs."""
+    def run_cell(self, source: str, solution: str = "") -> list[NotebookNode]:
+        """Run a cell of the learner's, in the learner's process, and return its outputs.
+
+        Args:
+            source: What the learner wrote.
+            solution: What the instructor wrote there. The names that it gives values to are the
+                learner's from here on, though a cell above has used them for something else.
+        """
+        for name in _given_values(solution):
+            self._names.pop(name, None)
+            self._names.helpers.discard(name)
         cell = self._new_cell(source)
         try:
             link = self._started()
@@ -428,7 +645,8 @@ class Judge:
         remains what the instructor wrote here.
         """
         outputs = self.run_cell(source)
-        here = re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)  # IPython's own commands
+        here = _plain(source)
+        self._names.borrowed.clear()
         self._names.helpers |= _helpers(here)
         with _captured(self._limits.text), contextlib.suppress(Exception, LearnerLost):
             exec(compile(here, _file(self._number), "exec"), self._names)
@@ -445,7 +663,8 @@ class Judge:
         value: object = None
         error: BaseException | None = None
         seeded = {} if seed is None else {SEED_VARIABLE: seed}
-        self._names.helpers |= _helpers(source)
+        self._names.helpers |= _helpers(_plain(source))
+        self._names.borrowed.clear()
         with _captured(self._limits.text) as said, patch.dict(os.environ, seeded):
             try:
                 link = self._started()
@@ -455,8 +674,8 @@ class Judge:
                 # a moment later than the connection's own deadline, which says more
                 left = max(link.deadline + self._limits.grace - time.monotonic(), 0) + 0.5
                 limit = f"The test of this cell ran for more than {self._limits.cell:g} seconds."
-                with alarm(left, LearnerLost(limit)), elsewhere(link.refusing):
-                    value = _run(source, _file(cell.number), self._names)
+                with alarm(left, LearnerLost(limit)), elsewhere(link.refusing), _seeding(link):
+                    value = _run(_plain(source), _file(cell.number), self._names)
                 link.end()
             except KeyboardInterrupt:
                 raise
@@ -481,6 +700,7 @@ class Judge:
                 break
         assert self._link is not None
         self._link.begin(self._deadline())
+        self._link.replaced = self._replaced
         return self._link
 
     def _restarted(self) -> bool:
@@ -507,11 +727,41 @@ class Judge:
             )
         return min(now + self._limits.cell, self._until)
 
-    def _ask_name(self, name: str) -> list[Any]:
+    def _ask_about_names(self, op: str, **fields: Any) -> Any:
         if self._link is None:
             return []
-        found = self._link.ask("name", name=name)
-        return found if isinstance(found, list) else []
+        if "value" in fields:
+            fields["value"] = self._link.encoded(fields["value"])
+        return self._link.ask(op, **fields)
+
+    def _replaced(self) -> dict[str, Any]:
+        """Return what a test has put in place of Python's own functions."""
+        found = {name: getattr(module, name) for name, module in _REPLACED.items()}
+        found |= {name: self._names[name] for name in ("input", "print") if name in self._names}
+        return {name: one for name, one in found.items() if callable(one) and one != _OWN[name]}
+
+
+_OWN = {name: getattr(module, name) for name, module in _REPLACED.items()}
+
+
+@contextlib.contextmanager
+def _seeding(link: _Link) -> Iterator[None]:
+    """Have a seed that a test sets be one for the learner's code as well."""
+    with ExitStack() as until:
+        for which, module in _SEEDS.items():
+            name = which.rpartition(".")[2]
+            until.enter_context(patch.object(module, name, _both(link, which, vars(module)[name])))
+        yield
+
+
+def _both(link: _Link, which: str, own: Callable[..., Any]) -> Callable[..., Any]:
+    def seed(*args: Any, **kwargs: Any) -> Any:
+        given = [*args, *kwargs.values()]
+        if given and type(given[0]) is int:
+            link.ask("seed", which=which, value=given[0])
+        return own(*args, **kwargs)
+
+    return seed
 
 
 def _new_output(kind: str, **fields: object) -> NotebookNode:
@@ -537,7 +787,11 @@ def _raised(described: Any, cells: Set[int]) -> Exception:
     """
     names = [name for name in described["classes"] if isinstance(name, str)]
     message = text(described["message"], _LONGEST)
-    bases = [getattr(builtins, name, None) for name in names]
+    bases = [
+        getattr(builtins, name, None) or getattr(sys.modules.get(module), name, None)
+        for name, module in zip(names, described["modules"], strict=True)
+        if module.partition(".")[0] in _LIBRARIES or hasattr(builtins, name)
+    ]
     base = next(
         (one for one in bases if isinstance(one, type) and issubclass(one, Exception)
          and not issubclass(one, _NOT_RAISED)),
@@ -550,7 +804,13 @@ def _raised(described: Any, cells: Set[int]) -> Exception:
         "__module__": "builtins",
     }
     error: Exception = type(name, (base,), body)(message)
+    if "args" in described:
+        error.args = tuple(decode(described["args"], _no_object))
     return error.with_traceback(_traceback(described["frames"], cells))
+
+
+def _no_object(data: dict[str, Any]) -> object:
+    raise WireError(f"an error holds an object: {list(data)}")
 
 
 def _traceback(frames: Any, cells: Set[int]) -> TracebackType | None:
@@ -570,6 +830,43 @@ def _frame(file: str, name: object) -> FrameType:
     frame = names.pop("frame")
     assert isinstance(frame, FrameType)
     return frame
+
+
+def _given_values(solution: str) -> set[str]:
+    """Return the names that a cell defines, assigns, or changes the value of; none it imports."""
+    found: set[str] = set()
+    with contextlib.suppress(SyntaxError):
+        for one in ast.parse(_plain(solution)).body:
+            if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(one.name)
+                continue
+            for node in ast.walk(one):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+                    found.add(node.id)
+                elif isinstance(node, ast.Attribute | ast.Subscript) and (
+                    isinstance(node.ctx, ast.Store | ast.Del)
+                ):
+                    found |= _owner(node)
+            if isinstance(one, ast.Expr) and isinstance(one.value, ast.Call):
+                found |= _owner(one.value.func)  # values.append(1)
+    return found
+
+
+def _owner(node: ast.expr) -> set[str]:
+    """Return the name that `name.attribute[0]` begins with; a name alone is none."""
+    owned = False
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node, owned = node.value, True
+    return {node.id} if owned and isinstance(node, ast.Name) else set()
+
+
+def _plain(source: str) -> str:
+    """Return a cell without IPython's own commands; of what is timed, the code stays."""
+    with contextlib.suppress(SyntaxError):
+        ast.parse(source)
+        return source
+    source = re.sub(r"^([ \t]*)%time ", r"\1", source, flags=re.MULTILINE)
+    return re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)
 
 
 def _helpers(source: str) -> set[str]:

@@ -14,14 +14,18 @@ import importlib
 import io
 import itertools
 import os
+import random
 import re
 import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn, cast
+from unittest.mock import patch
 
+import numpy as np
+import torch
 from IPython.core.compilerop import CachingCompiler
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
@@ -47,11 +51,21 @@ for _module in _FIRST_NEEDED:
 
 MOST_TEXT = 99_000  # characters that a cell or a call may print; with a note, the judge's 100,000
 MOST_ITEMS = 100_000  # of what is iterated over
+# Exactly these types: torch.Generator imports a module when `isinstance` is asked.
+_CHANGEABLE = frozenset(
+    {list, dict, set, bytearray, np.ndarray, torch.Tensor, np.random.Generator, torch.Generator}
+)
+_SEEDS: dict[str, Callable[[int], object]] = {
+    "random.seed": random.seed,
+    "numpy.random.seed": np.random.seed,
+    "torch.manual_seed": torch.manual_seed,
+}
 _SHOWN = ("text/plain", "image/png")
 
 
 def serve(connection: socket.socket) -> None:
     """Run cells and answer calls until the other side closes the connection."""
+    sys.path.insert(0, "")  # as in a notebook: modules in its folder can be imported
     vars(builtins).pop("_", None)  # doctest leaves one; IPython would not set its own then
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(WireError):
         _Learner(Channel(connection), folder).serve()
@@ -158,7 +172,23 @@ class _Learner:
         self._operations: dict[str, Callable[[dict[str, Any]], object]] = {
             "run": self._run,
             "name": self._name,
+            "names": lambda _: list(self._shell.user_ns),
+            "assign": self._assign,
+            "delete": lambda asked: self._shell.user_ns.pop(asked["name"], None) and None,
+            "seed": lambda asked: _SEEDS[asked["which"]](asked["value"]) and None,
             "call": self._call,
+            "next": self._next,
+            "is_instance": lambda asked: isinstance(
+                self._value(asked["one"]), cast("type", self._object(asked))
+            ),
+            "is_subclass": lambda asked: issubclass(
+                self._value(asked["one"]), cast("type", self._object(asked))
+            ),
+            "enter": lambda asked: cast("Any", self._object(asked)).__enter__(),
+            "exit": lambda asked: cast("Any", self._object(asked)).__exit__(None, None, None),
+            "set": self._set,
+            "set_item": self._set_item,
+            "delete_item": self._delete_item,
             "attribute": lambda asked: getattr(self._object(asked), asked["name"]),
             "items": lambda asked: list(itertools.islice(self._object(asked), MOST_ITEMS)),  # type: ignore[call-overload]
             "item": lambda asked: self._object(asked)[self._value(asked["key"])],  # type: ignore[index]
@@ -188,6 +218,8 @@ class _Learner:
                     answer["error"] = _described(error)
         finally:
             self._shell.collected = before
+        if asked.get("changed"):
+            answer["changed"] = asked["changed"]
         return answer | {"outputs": collected.outputs}
 
     def _run(self, asked: dict[str, Any]) -> None:
@@ -211,9 +243,46 @@ class _Learner:
         names = self._shell.user_ns
         return [names[asked["name"]]] if asked["name"] in names else []
 
+    def _assign(self, asked: dict[str, Any]) -> None:
+        self._shell.user_ns[asked["name"]] = self._value(asked["value"])
+
     def _call(self, asked: dict[str, Any]) -> object:
         function: Any = self._object(asked)
-        return function(*self._value(asked["args"]), **self._value(asked["kwargs"]))
+        args, kwargs = self._value(asked["args"]), self._value(asked["kwargs"])
+        try:
+            with self._replaced(asked):
+                return function(*args, **kwargs)
+        finally:
+            given = [*asked["args"]["!tuple"], *(value for _, value in asked["kwargs"]["!dict"])]
+            values = [*args, *kwargs.values()]
+            watched = [(i, given[i], values[i]) for i in asked["watched"]]
+            asked["changed"] = list(_changed(watched))
+
+    def _next(self, asked: dict[str, Any]) -> object:
+        """Return the next value in a list, or an empty one at the end."""
+        iterator: Any = self._object(asked)
+        with self._replaced(asked):
+            return list(itertools.islice(iterator, 1))
+
+    @contextlib.contextmanager
+    def _replaced(self, asked: dict[str, Any]) -> Iterator[None]:
+        """Put what a test has put in place of Python's own functions there."""
+        with contextlib.ExitStack() as until:
+            for name, data in asked["replaced"].items():
+                module = builtins if hasattr(builtins, name) else random
+                until.enter_context(patch.object(module, name, self._value(data)))
+            yield
+
+    def _set(self, asked: dict[str, Any]) -> None:
+        setattr(self._object(asked), asked["name"], self._value(asked["value"]))
+
+    def _set_item(self, asked: dict[str, Any]) -> None:
+        container: Any = self._object(asked)
+        container[self._value(asked["key"])] = self._value(asked["value"])
+
+    def _delete_item(self, asked: dict[str, Any]) -> None:
+        container: Any = self._object(asked)
+        del container[self._value(asked["key"])]
 
     def _object(self, asked: dict[str, Any]) -> object:
         return self._objects[asked["object"]]
@@ -236,6 +305,7 @@ class _Learner:
             "shown": shown,
             "callable": callable(value),
             "sequence": hasattr(type(value), "__getitem__"),
+            "iterator": isinstance(value, Iterator),
         }
 
     def _resolve(self, data: dict[str, Any]) -> object:
@@ -260,6 +330,19 @@ class _Learner:
         return self._value(message["value"])
 
 
+def _changed(watched: list[tuple[int, Any, Any]]) -> Iterator[list[Any]]:
+    """Yield the arguments that a call has changed, by number, as JSON; each with how it came."""
+    for number, before, value in watched:
+        if type(value) in _CHANGEABLE:
+            with contextlib.suppress(WireError):
+                if (now := encode(value, _not_sent)) != before:
+                    yield [number, now]
+
+
+def _not_sent(value: object) -> NoReturn:
+    raise WireError(f"{type(value).__name__} is no plain value")
+
+
 def _refuser() -> Callable[[dict[str, Any]], None]:
     """Return the operation that has torch's attention refuse, or work again."""
     refusing, until = refusal(), contextlib.ExitStack()
@@ -278,11 +361,15 @@ def _described(error: BaseException) -> dict[str, Any]:
     for frame, line in traceback.walk_tb(error.__traceback__):
         if cell := re.fullmatch(r"<ipython-input-(\d+)>", frame.f_code.co_filename):
             frames.append([int(cell[1]), line, frame.f_code.co_name])
-    return {
+    described = {
         "classes": [one.__name__ for one in type(error).__mro__],
+        "modules": [str(one.__module__) for one in type(error).__mro__],
         "message": _said(error),
         "frames": frames[-50:],
     }
+    with contextlib.suppress(Exception):  # where they are not plain
+        described["args"] = encode(list(error.args), _not_sent)
+    return described
 
 
 def _said(error: BaseException) -> str:

@@ -9,13 +9,11 @@ a person to look at; no points hang on it. Nothing is executed here.
 from __future__ import annotations
 
 import copy
-import json
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
-import nbformat
 from nbformat import NotebookNode
 from nbgrader import utils
 from nbgrader.preprocessors import (
@@ -27,14 +25,8 @@ from nbgrader.preprocessors import (
 from traitlets.config import Config
 
 from mha_course.autograder.findings import Finding
+from mha_course.autograder.handed_in import Handed, handed_cells, mapping_of, quoted, text_of
 
-MOST_BYTES = 20_000_000  # a long notebook with fifty pictures is a tenth of it
-MOST_MARKS = 1_000_000  # commas and brackets outside strings; each costs memory and time
-MOST_DEPTH = 100  # of brackets; a chart in an output has about 20
-MOST_CELLS = 2_000
-MOST_SOURCE = 2_000_000  # characters in all cells; pictures are in outputs and attachments
-
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
 _ACTIVE = re.compile(  # each part in linear time, for the text is the learner's
     r"<(?:script|iframe|object|embed|form|base|meta|link|style)\b"
     r"|<[a-z][^<>]*[\s/\"']on[a-z]+\s*="
@@ -42,20 +34,7 @@ _ACTIVE = re.compile(  # each part in linear time, for the text is the learner's
     re.IGNORECASE,
 )
 _DEFINED = re.compile(r"^(?:async +def|def|class) +(\w+)|^(\w+) *(?::[^=\n]*)?=(?!=)", re.MULTILINE)
-_BRACKET = re.compile(r"[][{}]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_OTHER_FORMATS = {
-    "PK\x03\x04": "a zip archive",
-    "%PDF": "a PDF file",
-    "\x1f\ufffd": "a compressed file",
-    "<!doctype": "a web page",
-    "<html": "a web page",
-}
 _FLAGS = {"grade": False, "solution": False, "locked": False, "task": False, "points": None}
-
-
-class SubmissionError(ValueError):
-    """A file that cannot be graded; the message says why, in one sentence for the instructor."""
 
 
 class Rebuilt(NamedTuple):
@@ -75,24 +54,6 @@ class Rebuilt(NamedTuple):
         return list(self.notebook.cells)
 
 
-class _Handed(NamedTuple):
-    """A cell as the learner handed it in: text, and what can be known about it."""
-
-    place: int
-    cell_type: str
-    source: str
-    grade_id: str
-    cell_id: str
-    flags: Mapping[str, object]
-    tags: frozenset[str]
-    attachments: bool
-
-    @property
-    def where(self) -> str:
-        """How to name the cell to a person, who counts from 1."""
-        return f"cell {self.place + 1}"
-
-
 class _Known(NamedTuple):
     """A cell of the instructor that is graded, locked or answered."""
 
@@ -105,221 +66,6 @@ class _Known(NamedTuple):
     @property
     def tags(self) -> frozenset[str]:
         return frozenset(self.cell.metadata.get("tags", ()))
-
-
-# ---------------------------------------------------------------------------------------------
-# From bytes to a notebook
-
-
-def read_submission(raw: bytes, most_bytes: int = MOST_BYTES) -> NotebookNode:
-    """Read a notebook file that may hold anything.
-
-    Sources come back as strings, the format as version 4; outputs are left out, for nothing in
-    them is graded. What only spoils outputs and metadata (NaN, half a character) is put right.
-
-    Args:
-        raw: The bytes of the file.
-        most_bytes: Larger files are refused.
-
-    Raises:
-        SubmissionError: the file is no notebook that could be graded.
-    """
-    if len(raw) > most_bytes:
-        _refuse(f"The file has {len(raw):,} bytes; the limit is {most_bytes:,}.")
-    if not raw.strip():
-        _refuse("The file is empty.")
-    try:
-        text = raw.decode("utf-8-sig")  # some editors put a mark in front
-    except UnicodeDecodeError as error:
-        kind = _other_format(raw.decode("utf-8", "replace"))
-        _refuse(kind or f"The file is not a text in UTF-8: byte {error.start} is no part of one.")
-    notebook = _as_version_4(_parse(text))
-    handed = _handed(notebook)
-    if not handed:
-        _refuse("The notebook has no cells.")
-    for cell, read in zip(notebook["cells"], handed, strict=True):
-        cell["source"] = read.source
-        if "outputs" in cell:
-            cell["outputs"] = []
-    if re.search(r"\\u[dD][89a-fA-F]", text):
-        notebook = _mended(notebook)
-    node: NotebookNode = nbformat.from_dict(notebook)
-    return node
-
-
-def _refuse(says: str) -> NoReturn:
-    raise SubmissionError(says)
-
-
-def _other_format(text: str) -> str:
-    """Say what a file is if it is something that learners hand in by mistake."""
-    for start, kind in _OTHER_FORMATS.items():
-        if text.lstrip(" \t\r\n").lower().startswith(start.lower()):
-            return f"The file is {kind}, not a notebook."
-    return ""
-
-
-def _parse(text: str) -> dict[str, Any]:
-    """Parse JSON, after a look at how deep and how much it is."""
-    marks = _STRING.sub("", text)
-    if sum(map(marks.count, ",[]{}")) > MOST_MARKS:
-        _refuse(f"The file holds more than {MOST_MARKS:,} commas and brackets of JSON.")
-    depth = 0
-    for bracket in _BRACKET.findall(marks):
-        depth += 1 if bracket in "[{" else -1
-        if depth > MOST_DEPTH:
-            _refuse(f"The file is nested deeper than {MOST_DEPTH} brackets.")
-    try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=lambda _: None)
-    except SubmissionError:
-        raise
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        _refuse(
-            _other_format(text)
-            or f"The file is not a notebook, for it is not JSON: {error.msg}, in {where}."
-        )
-    except ValueError:  # Python's limit, against numbers that take hours to read
-        _refuse("The file is not a notebook: it holds a number of thousands of digits.")
-    if not isinstance(found, dict):
-        _refuse(f"The file is not a notebook: it is JSON, but a {type(found).__name__}.")
-    return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object with a key twice: programs differ in which one counts."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        _refuse(f"The file holds the key {_quoted(twice)} twice in one object of JSON.")
-    return found
-
-
-def _as_version_4(notebook: dict[str, Any]) -> dict[str, Any]:
-    version = notebook.get("nbformat")
-    if type(version) is not int:
-        _refuse("The file is JSON, but not a notebook: it does not say its nbformat.")
-    if version == 3:
-        notebook = _from_version_3(notebook)
-    elif version != 4:
-        _refuse(f"The notebook is of nbformat {_quoted(version)}; versions 3 and 4 can be read.")
-    return notebook
-
-
-def _from_version_3(notebook: dict[str, Any]) -> dict[str, Any]:
-    """Turn a notebook of before 2014 into one of today: cells lay in sheets."""
-    sheets = notebook.get("worksheets")
-    if not isinstance(sheets, list):
-        _refuse("The notebook is of nbformat 3, but has no worksheets.")
-    cells: list[Any] = []
-    for sheet in sheets:
-        found = sheet.get("cells") if isinstance(sheet, dict) else None
-        if not isinstance(found, list):
-            _refuse("The notebook is of nbformat 3, and one of its worksheets has no cells.")
-        cells += [_cell_from_version_3(cell) for cell in found]
-    return {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells}
-
-
-def _cell_from_version_3(cell: Any) -> Any:
-    if not isinstance(cell, dict):
-        return cell  # refused later
-    kind = cell.get("cell_type")
-    source = cell.get("input" if kind == "code" else "source", "")
-    if kind == "heading":
-        level = cell.get("level")
-        marks = "#" * min(max(level, 1), 6) if type(level) is int else "#"
-        source = f"{marks} {''.join(source)}" if _is_text(source) else source
-    kind = "markdown" if kind in ("heading", "html") else kind
-    return {"cell_type": kind, "metadata": cell.get("metadata", {}), "source": source}
-
-
-def _mended(value: Any) -> Any:
-    """Replace halves of characters, which no file can hold."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {_mended(key): _mended(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_mended(part) for part in value]
-    return value
-
-
-# ---------------------------------------------------------------------------------------------
-# What of it counts
-
-
-def _handed(notebook: Mapping[str, Any]) -> list[_Handed]:
-    """Return the cells of a submission, and nothing of them that could do harm.
-
-    Raises:
-        SubmissionError: a cell has no text, or is of no known type.
-    """
-    cells = notebook.get("cells") if isinstance(notebook, Mapping) else None
-    if not isinstance(cells, list):
-        _refuse("The notebook has no list of cells.")
-    if len(cells) > MOST_CELLS:
-        _refuse(f"The notebook has {len(cells):,} cells; the limit is {MOST_CELLS:,}.")
-    handed = [_handed_cell(place, cell) for place, cell in enumerate(cells)]
-    if (length := sum(len(cell.source) for cell in handed)) > MOST_SOURCE:
-        _refuse(f"The cells hold {length:,} characters of text; the limit is {MOST_SOURCE:,}.")
-    return handed
-
-
-def _handed_cell(place: int, cell: Any) -> _Handed:
-    where = f"Cell {place + 1} of the notebook"
-    if not isinstance(cell, Mapping):
-        _refuse(f"{where} is not a cell but a {type(cell).__name__}.")
-    kind, source = cell.get("cell_type"), cell.get("source", "")
-    if not isinstance(kind, str) or kind not in ("code", "markdown", "raw"):
-        _refuse(f"{where} is of the type {_quoted(kind)}; code, markdown and raw are known.")
-    if not _is_text(source):
-        _refuse(f"{where} has a source that is not text.")
-    source = "".join(source)
-    if half := _SURROGATE.search(source):
-        _refuse(f"{where} holds half of a character, U+{ord(half[0]):X}, which no file can hold.")
-    metadata = _mapping(cell.get("metadata"))
-    flags = _mapping(metadata.get("nbgrader"))
-    tags = metadata.get("tags")
-    return _Handed(
-        place=place,
-        cell_type=kind,
-        source=source,
-        grade_id=_text(flags.get("grade_id")),
-        cell_id=_text(cell.get("id")),
-        flags=flags,
-        tags=frozenset(filter(None, map(_text, tags if isinstance(tags, list) else []))),
-        attachments=bool(cell.get("attachments")),
-    )
-
-
-def _is_text(value: object) -> bool:
-    """Whether it is what JSON gives for a text: a string, or a list of lines."""
-    if isinstance(value, list):
-        return all(isinstance(line, str) for line in value)
-    return isinstance(value, str)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _quoted(value: object) -> str:
-    """Show a value of the learner's in ASCII, and not much of it."""
-    if not isinstance(value, (str, int, float, type(None))):
-        return f"a {type(value).__name__}"
-    if isinstance(value, int) and abs(value) > 10**12:  # the longest have no decimal form
-        return "a very large number"
-    shown = ascii(value[:41] if isinstance(value, str) else value)
-    return shown if len(shown) <= 42 else f"{shown[:39]}...{shown[-1]}"
-
-
-# ---------------------------------------------------------------------------------------------
-# Rebuild
 
 
 def rebuild(source: NotebookNode, submitted: NotebookNode, config: Config | None = None) -> Rebuilt:
@@ -347,7 +93,7 @@ def rebuild(source: NotebookNode, submitted: NotebookNode, config: Config | None
     """
     graded = copy.deepcopy(source)
     known, marks = _known_cells(graded, config or Config())
-    handed = _handed(submitted)
+    handed = handed_cells(submitted)
     matches = _recognised(known, handed)
     answers = _answers(known, handed, matches)
     in_place = _in_place(matches, answers)
@@ -403,7 +149,7 @@ def _role(cell: NotebookNode) -> str:
     return "locked" if utils.is_locked(cell) or utils.is_task(cell) else ""
 
 
-def _recognised(known: Sequence[_Known], handed: Sequence[_Handed]) -> list[_Known | None]:
+def _recognised(known: Sequence[_Known], handed: Sequence[Handed]) -> list[_Known | None]:
     """Return which cell of the source each one is, or None for one that the learner added."""
     by_name = {one.name: one for one in known}
     matches = [by_name.get(cell.grade_id) for cell in handed]
@@ -426,7 +172,7 @@ def _squeezed(source: str) -> str:
 
 
 def _answers(
-    known: Sequence[_Known], handed: Sequence[_Handed], matches: Sequence[_Known | None]
+    known: Sequence[_Known], handed: Sequence[Handed], matches: Sequence[_Known | None]
 ) -> dict[int, int]:
     """Return for each solution cell that was handed in the place of the copy that counts."""
     places: dict[int, list[int]] = {}
@@ -454,8 +200,8 @@ def _answers(
 
 
 def _added(
-    handed: Sequence[_Handed], matches: Sequence[_Known | None], answers: Mapping[int, int]
-) -> list[_Handed]:
+    handed: Sequence[Handed], matches: Sequence[_Known | None], answers: Mapping[int, int]
+) -> list[Handed]:
     """Return the learner's own cells: the new ones, and copies of solution cells that hold work.
 
     A copy of the stub must not run, for it would undo the answer; one of the answer need not.
@@ -497,14 +243,14 @@ def _in_place(matches: Sequence[_Known | None], answers: Mapping[int, int]) -> d
 
 
 def _grouped(
-    added: Iterable[_Handed],
+    added: Iterable[Handed],
     in_place: Mapping[int, int],
     known: Sequence[_Known],
     present: set[int],
-) -> dict[int, list[_Handed]]:
+) -> dict[int, list[Handed]]:
     """Return the added cells by the known cell that they come after; -1 is the top."""
     anchors = sorted(in_place)
-    groups: dict[int, list[_Handed]] = {}
+    groups: dict[int, list[Handed]] = {}
     for cell in added:
         above = bisect_left(anchors, cell.place)
         here = in_place[anchors[above - 1]] if above else -1
@@ -528,9 +274,9 @@ def _below_stubs(here: int, known: Sequence[_Known], present: set[int]) -> int:
 
 def _woven(
     known: Sequence[_Known],
-    handed: Sequence[_Handed],
+    handed: Sequence[Handed],
     answers: Mapping[int, int],
-    groups: Mapping[int, Sequence[_Handed]],
+    groups: Mapping[int, Sequence[Handed]],
 ) -> list[NotebookNode]:
     """Return the cells of the result."""
     cells = [_plain(cell) for cell in groups.get(-1, ())]
@@ -542,7 +288,7 @@ def _woven(
     return cells
 
 
-def _plain(cell: _Handed) -> NotebookNode:
+def _plain(cell: Handed) -> NotebookNode:
     """Make a new cell of a text; it has no id yet."""
     kind = "code" if cell.cell_type == "code" else "markdown"
     made = NotebookNode(cell_type=kind, metadata=NotebookNode(), source=cell.source, id="")
@@ -575,13 +321,13 @@ def _of_notebook(
     source: NotebookNode,
     submitted: NotebookNode,
     known: Sequence[_Known],
-    handed: Sequence[_Handed],
+    handed: Sequence[Handed],
     matches: Sequence[_Known | None],
 ) -> list[Finding]:
     findings = []
     wanted = _languages(source) or {"python"}
     if other := sorted(_languages(submitted) - wanted):
-        says = f"The notebook says that its language is {_quoted(other[0])}; it is run as "
+        says = f"The notebook says that its language is {quoted(other[0])}; it is run as "
         findings.append(Finding("other-language", f"{says}{' or '.join(sorted(wanted))}."))
     if _is_other_notebook(known, matches):
         says = "No answer and no test of this assignment is in the notebook: it may be another one."
@@ -598,12 +344,12 @@ def _of_notebook(
 
 
 def _languages(notebook: Mapping[str, Any]) -> set[str]:
-    metadata = _mapping(notebook.get("metadata"))
+    metadata = mapping_of(notebook.get("metadata"))
     names = (
-        _mapping(metadata.get("kernelspec")).get("language"),
-        _mapping(metadata.get("language_info")).get("name"),
+        mapping_of(metadata.get("kernelspec")).get("language"),
+        mapping_of(metadata.get("language_info")).get("name"),
     )
-    return {_text(name).lower() for name in names if _text(name)}
+    return {text_of(name).lower() for name in names if text_of(name)}
 
 
 def _is_other_notebook(known: Sequence[_Known], matches: Sequence[_Known | None]) -> bool:
@@ -614,7 +360,7 @@ def _is_other_notebook(known: Sequence[_Known], matches: Sequence[_Known | None]
 
 def _of_cells(
     known: Sequence[_Known],
-    handed: Sequence[_Handed],
+    handed: Sequence[Handed],
     matches: Sequence[_Known | None],
     answers: Mapping[int, int],
     in_place: Mapping[int, int],
@@ -622,7 +368,7 @@ def _of_cells(
     """Return what was done to the cells of the source."""
     if _is_other_notebook(known, matches):
         return []  # said once
-    copies: dict[int, list[_Handed]] = {}
+    copies: dict[int, list[Handed]] = {}
     for cell, match in zip(handed, matches, strict=True):
         if match is not None:
             copies.setdefault(match.place, []).append(cell)
@@ -641,7 +387,7 @@ def _of_cells(
     return findings
 
 
-def _done_to(one: _Known, found: Sequence[_Handed], kept: bool) -> list[tuple[str, str]]:
+def _done_to(one: _Known, found: Sequence[Handed], kept: bool) -> list[tuple[str, str]]:
     """Return what was done to one cell of the source, and how it is said."""
     name = {"solution": "solution cell", "test": "test cell", "locked": "locked cell"}[one.role]
     ours = f"the instructor's {name} is used."
@@ -676,7 +422,7 @@ def _done_to(one: _Known, found: Sequence[_Handed], kept: bool) -> list[tuple[st
     return done
 
 
-def _changed_flags(one: _Known, found: Sequence[_Handed]) -> list[str]:
+def _changed_flags(one: _Known, found: Sequence[Handed]) -> list[str]:
     """Return which settings differ, in cells that still carry nbgrader's metadata."""
     right = one.cell.metadata.nbgrader
     return [
@@ -690,7 +436,7 @@ def _changed_flags(one: _Known, found: Sequence[_Handed]) -> list[str]:
     ]
 
 
-def _of_added(added: Sequence[_Handed]) -> list[Finding]:
+def _of_added(added: Sequence[Handed]) -> list[Finding]:
     """Return what was dropped from cells that the learner added."""
     findings = []
     if found := [cell for cell in added if cell.attachments]:
@@ -705,9 +451,9 @@ def _of_added(added: Sequence[_Handed]) -> list[Finding]:
 
 def _of_answers_elsewhere(
     known: Sequence[_Known],
-    handed: Sequence[_Handed],
+    handed: Sequence[Handed],
     answers: Mapping[int, int],
-    added: Sequence[_Handed],
+    added: Sequence[Handed],
 ) -> list[Finding]:
     """Return tasks left as released whose names are defined in an added cell."""
     defined = [(cell, _defined(cell.source)) for cell in added if cell.cell_type == "code"]
@@ -731,7 +477,7 @@ def _defined(source: str) -> set[str]:
 
 
 def _of_text(
-    handed: Sequence[_Handed], matches: Sequence[_Known | None], marks: Iterable[str]
+    handed: Sequence[Handed], matches: Sequence[_Known | None], marks: Iterable[str]
 ) -> list[Finding]:
     """Return what stands in texts that the instructor did not write."""
     own = [
@@ -752,12 +498,12 @@ def _of_text(
     return findings
 
 
-def _is_written(cell: _Handed, matches: Sequence[_Known | None]) -> bool:
+def _is_written(cell: Handed, matches: Sequence[_Known | None]) -> bool:
     one = matches[cell.place]
     return one is not None and one.cell.cell_type == "markdown"
 
 
-def _listed(cells: Sequence[_Handed], most: int = 5) -> str:
+def _listed(cells: Sequence[Handed], most: int = 5) -> str:
     """Name cells by their number in the submission."""
     numbers = [str(cell.place + 1) for cell in cells]
     if len(numbers) > most:
@@ -767,5 +513,5 @@ def _listed(cells: Sequence[_Handed], most: int = 5) -> str:
 
 
 def _shown(tags: Sequence[str]) -> str:
-    shown = [_quoted(tag) for tag in tags[:5]]
+    shown = [quoted(tag) for tag in tags[:5]]
     return ", ".join(shown) + (", ..." if len(tags) > 5 else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +19,11 @@ from nbgrader import utils
 from traitlets.config import Config
 
 from mha_course.autograder.findings import Finding
+from mha_course.autograder.handed_in import SubmissionError, read_submission
 from mha_course.autograder.job import Graded, Job, Settings, Tested
 from mha_course.autograder.judge import STOPPED, Judge, TestOutcome
 from mha_course.autograder.judge import Limits as JudgeLimits
-from mha_course.autograder.rebuild import SubmissionError, read_submission, rebuild
+from mha_course.autograder.rebuild import rebuild
 from mha_course.autograder.source_look import look
 from mha_course.autograder.versions import versions
 from mha_course.grading.assignment import grade_id
@@ -55,7 +57,7 @@ def grade(job: Job, settings: Settings, connect: Connect, ended_by: Callable[[],
         return _not_read(job, source, str(error), time.monotonic() - started)
     rebuilt = rebuild(source, submitted, _config(job.marks))
     seen = look(rebuilt.cells)
-    run = _Run(job, settings, connect, ended_by)
+    run = _Run(job, source, settings, connect, ended_by)
     with _folder_with(job.files):
         run.cells(rebuilt.cells)
     rebuilt.notebook.metadata["mha_course"] = {"student_seed": job.seed}
@@ -75,7 +77,12 @@ class _Run:
     """The cells of one submission, and what is noted while they run."""
 
     def __init__(
-        self, job: Job, settings: Settings, connect: Connect, ended_by: Callable[[], str]
+        self,
+        job: Job,
+        source: NotebookNode,
+        settings: Settings,
+        connect: Connect,
+        ended_by: Callable[[], str],
     ) -> None:
         self.tests: list[Tested] = []
         self.findings: list[Finding] = []
@@ -84,6 +91,9 @@ class _Run:
         self._job, self._settings = job, settings
         self._connect, self._ended_by = connect, ended_by
         self._output_left = MOST_OUTPUT
+        self._solutions = {
+            grade_id(cell): cell.source for cell in source.cells if utils.is_solution(cell)
+        }
 
     def cells(self, cells: list[NotebookNode]) -> None:
         """Run code cells in order; their outputs go into them."""
@@ -108,7 +118,8 @@ class _Run:
         elif utils.is_locked(cell):
             outcome, outputs = None, judge.run_given(cell.source)
         else:
-            outcome, outputs = None, judge.run_cell(cell.source)
+            solution = self._solutions.get(grade_id(cell), "")
+            outcome, outputs = None, judge.run_cell(cell.source, solution)
         seconds = time.monotonic() - started
         self.seconds += seconds
         if outcome is not None:
@@ -188,9 +199,16 @@ def _folder_with(files: Mapping[str, bytes]) -> Iterator[None]:
     before = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="mha-course-") as folder:
         for name, content in files.items():
+            Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
             Path(folder, name).write_bytes(content)
         os.chdir(folder)
+        modules = set(sys.modules)
+        sys.path.insert(0, folder)  # as in a notebook; no learner writes here
         try:
             yield
         finally:
+            sys.path.remove(folder)
+            for name in set(sys.modules) - modules:
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(folder + os.sep):
+                    del sys.modules[name]
             os.chdir(before)

@@ -118,6 +118,7 @@ def _submission(
         os.chdir(scratch)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for name, content in files.items():
+            Path(scratch, name).parent.mkdir(parents=True, exist_ok=True)
             Path(scratch, name).write_bytes(base64.b64decode(content))
         _limit(limits)
         serve(connection)

@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mha_course.autograder.control import receive, send
@@ -117,14 +117,15 @@ class WarmServer:
         """Connect to a fresh process; on leaving, it and all that it started are ended.
 
         Args:
-            files: By name, what lies in the folder where its cells run.
+            files: By path, what lies in the folder where its cells run.
 
         Raises:
             RuntimeError: another submission still runs in this sandbox, or no server starts.
         """
         for name in files or {}:
-            if name != Path(name).name or name in ("", ".", ".."):
-                raise ValueError(f"{name!r} is not the name of a file: folders are not for it")
+            path = PurePosixPath(name)
+            if path.is_absolute() or str(path) != name or {"..", "."} & {*path.parts, name}:
+                raise ValueError(f"{name!r} is not the name of a file in the folder of the cells")
         if not self._taken.acquire(blocking=False):
             raise RuntimeError(
                 "a WarmServer has one submission at a time: leave learner() first, or start "

@@ -8,11 +8,18 @@ whatever is odd about a message becomes a WireError.
 from __future__ import annotations
 
 import base64
+import datetime
+import functools
 import json
+import re
 import socket
 import struct
 import time
+from collections import Counter, OrderedDict, deque, namedtuple
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -25,7 +32,12 @@ MOST_PARTS = 1_000_000  # values in a message: a Python object for each, of 100 
 MOST_KEYS = 20_000  # of all dictionaries and sets of a message: chosen keys can all collide
 DEEPEST = 50  # lists within lists
 _CHUNK = 2**20
+_MOST_NAMED = 100  # fields of a named tuple
+_MOST_DIGITS = 4_000  # of a Decimal's exponent: as an int or a Fraction it has as many digits
 _LARGEST = 2**13_000  # Python reads no int of more than 4,300 digits
+
+# Methods that say whether something is right: an object of the learner's could always say yes.
+VERDICTS = frozenset("all allclose any array_equal eq equal equals isclose ne".split())  # noqa: SIM905
 
 Refer = Callable[[object], dict[str, Any]]
 Resolve = Callable[[dict[str, Any]], object]
@@ -159,9 +171,11 @@ def encode(value: object, refer: Refer, depth: int = 0) -> Any:
     if isinstance(value, list):
         return inner(list.__iter__(value))
     if isinstance(value, tuple):
-        return {"!tuple": inner(tuple.__iter__(value))}
+        parts = inner(tuple.__iter__(value))
+        return {"!tuple": parts} if type(value) is tuple else _encode_named(value, parts)
     if isinstance(value, dict):
-        return {"!dict": [inner(pair) for pair in dict.items(value)]}
+        kind = {Counter: "!counter", OrderedDict: "!ordered"}.get(type(value), "!dict")
+        return {kind: [inner(pair) for pair in dict.items(value)]}
     return _encode_other(value, refer, inner)
 
 
@@ -174,12 +188,56 @@ def _encode_other(value: object, refer: Refer, inner: Callable[[Any], list[Any]]
     if isinstance(value, bytes):
         return {"!bytes": base64.b64encode(value).decode()}
     if isinstance(value, set | frozenset):
-        return {"!set": inner(value)}
+        return {"!frozenset" if type(value) is frozenset else "!set": inner(value)}
     if isinstance(value, range):
         return {"!range": [value.start, value.stop, value.step]}
     if isinstance(value, torch.dtype):
         return {"!dtype": str(value).removeprefix("torch.")}
+    if type(value) in _AS_PARTS:
+        kind, parts_of = _AS_PARTS[type(value)]
+        return {kind: inner(parts_of(value))}
+    if isinstance(value, PurePath):
+        return {"!path": str(value)}
+    if isinstance(value, type) and value in _TYPES:
+        return {"!type": value.__name__}
     return refer(value)
+
+
+_TYPES = {bool, bytes, complex, dict, float, frozenset, int, list, object, range, set, str, tuple}
+
+
+# By type, its kind and the plain parts that it is made of; of these exact types only.
+_AS_PARTS: dict[type, tuple[str, Callable[[Any], Any]]] = {
+    bytearray: ("!bytearray", lambda one: [bytes(one)]),
+    deque: ("!deque", lambda one: [list(one), one.maxlen]),
+    Fraction: ("!fraction", lambda one: [one.numerator, one.denominator]),
+    Decimal: ("!decimal", lambda one: [str(one)]),
+    datetime.date: ("!date", lambda one: [one.isoformat()]),
+    datetime.datetime: ("!datetime", lambda one: [one.isoformat()]),
+    datetime.time: ("!time", lambda one: [one.isoformat()]),
+    slice: ("!slice", lambda one: [one.start, one.stop, one.step]),
+    type({}.keys()): ("!keys", list),
+    type({}.items()): ("!items", lambda one: [list(one)]),
+    type({}.values()): ("!values", list),
+    np.random.Generator: ("!numpys_generator", lambda one: [one.bit_generator.state]),
+    torch.Generator: ("!torchs_generator", lambda one: [one.get_state()]),
+    datetime.timedelta: ("!timedelta", lambda one: [one.days, one.seconds, one.microseconds]),
+}
+
+
+def _encode_named(value: tuple[Any, ...], parts: list[Any]) -> dict[str, Any]:
+    """Return a tuple of a class of its own: of `namedtuple`, the names of its fields stay."""
+    fields = getattr(type(value), "_fields", ())
+    if type(fields) is not tuple or len(fields) != len(parts) or not 0 < len(parts) <= _MOST_NAMED:
+        return {"!tuple": parts}
+    names = [type(value).__name__, *map(str, fields)]
+    # namedtuple would refuse others
+    fit = all(name.isidentifier() and name.isascii() for name in names)
+    if not fit or any(name.startswith("_") for name in names[1:]) or len({*names[1:]}) < len(parts):
+        return {"!tuple": parts}
+    if VERDICTS & {*names}:
+        return {"!tuple": parts}
+    return {"!named": parts, "names": names}
 
 
 def _encode_tensor(tensor: Tensor, refer: Refer) -> Any:
@@ -194,9 +252,15 @@ def _encode_tensor(tensor: Tensor, refer: Refer) -> Any:
 
 
 def _encode_array(array: np.generic | np.ndarray, refer: Refer) -> Any:
+    if array.dtype.kind in "SUMm":
+        plain = np.asarray(array)
+        items = plain.view("i8") if array.dtype.kind in "Mm" else plain
+        parts = [encode(one, refer) for one in items.ravel().tolist()]
+        given = {"dtype": array.dtype.str, "shape": array.shape}
+        return {"!texts": parts, "scalar": isinstance(array, np.generic), **given}
     try:
         packed = _packed(torch.from_numpy(np.array(array)))  # a copy: without subclass, writable
-    except TypeError:  # of texts or objects
+    except TypeError:  # of objects, or of several fields
         return refer(array)
     return {"!array": packed, "scalar": isinstance(array, np.generic)}
 
@@ -228,7 +292,7 @@ class _Decoder:
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
-        self._keys = 0
+        self._counted = 0
 
     def value(self, data: object, depth: int) -> Any:
         if depth > DEEPEST:
@@ -259,13 +323,100 @@ class _Decoder:
         self._count(pairs)
         return dict(self._many(pair, depth) for pair in pairs)
 
+    def _counter(self, pairs: Any, *more: Any) -> Counter[Any]:
+        return Counter(self._dict(pairs, *more))
+
+    def _ordered(self, pairs: Any, *more: Any) -> OrderedDict[Any, Any]:
+        return OrderedDict(self._dict(pairs, *more))
+
     def _set(self, parts: Any, _: object, depth: int) -> set[Any]:
         self._count(parts)
         return set(self._many(parts, depth))
 
+    def _frozenset(self, parts: Any, *more: Any) -> frozenset[Any]:
+        return frozenset(self._set(parts, *more))
+
+    def _named(self, parts: Any, data: dict[str, Any], depth: int) -> tuple[Any, ...]:
+        name, *fields = (text(one, 100) for one in data["names"])
+        if not 0 < len(fields) <= _MOST_NAMED:
+            raise WireError("a named tuple has too many fields, or none")
+        if VERDICTS & {*fields}:
+            raise WireError("a field of a named tuple is called as a verdict is")
+        made: tuple[Any, ...] = _named_tuple(name, *fields)(*self._many(parts, depth))
+        return made
+
+    def _bytearray(self, parts: Any, _: object, depth: int) -> bytearray:
+        (content,) = self._many(parts, depth)
+        if type(content) is not bytes:
+            raise WireError("bytes are none")
+        return bytearray(content)
+
+    def _deque(self, parts: Any, _: object, depth: int) -> deque[Any]:
+        items, most = self._many(parts, depth)
+        return deque(items, most)
+
+    def _fraction(self, parts: Any, *_: object) -> Fraction:
+        numerator, denominator = parts
+        if type(numerator) is not int or type(denominator) is not int:
+            raise WireError("a fraction is none")
+        return Fraction(numerator, denominator)
+
+    def _decimal(self, parts: Any, *_: object) -> Decimal:
+        found = Decimal(text(parts[0], _MOST_DIGITS))
+        if found.is_finite() and abs(found.adjusted()) > _MOST_DIGITS:
+            raise WireError("a Decimal is too large or too small")
+        return found
+
+    def _date(self, parts: Any, *_: object) -> datetime.date:
+        return datetime.date.fromisoformat(text(parts[0], 100))
+
+    def _datetime(self, parts: Any, *_: object) -> datetime.datetime:
+        return datetime.datetime.fromisoformat(text(parts[0], 100))
+
+    def _time(self, parts: Any, *_: object) -> datetime.time:
+        return datetime.time.fromisoformat(text(parts[0], 100))
+
+    def _timedelta(self, parts: Any, *_: object) -> datetime.timedelta:
+        days, seconds, microseconds = map(int, parts)
+        return datetime.timedelta(days, seconds, microseconds)
+
+    def _slice(self, parts: Any, _: object, depth: int) -> slice:
+        return slice(*self._many(parts, depth))
+
+    def _keys(self, parts: Any, _: object, depth: int) -> Any:
+        self._count(parts)
+        return dict.fromkeys(self._many(parts, depth)).keys()
+
+    def _items(self, parts: Any, _: object, depth: int) -> Any:
+        (pairs,) = self._many(parts, depth)
+        self._count(pairs)
+        return dict(pairs).items()
+
+    def _values(self, parts: Any, _: object, depth: int) -> Any:
+        return dict(enumerate(self._many(parts, depth))).values()
+
+    def _type(self, name: Any, *_: object) -> type:
+        (found,) = (one for one in _TYPES if one.__name__ == name)
+        return found
+
+    def _numpys_generator(self, parts: Any, _: object, depth: int) -> np.random.Generator:
+        (state,) = self._many(parts, depth)
+        found = np.random.Generator(np.random.PCG64(0))  # the one that default_rng has
+        found.bit_generator.state = state
+        return found
+
+    def _torchs_generator(self, parts: Any, _: object, depth: int) -> torch.Generator:
+        (state,) = self._many(parts, depth)
+        found = torch.Generator()
+        found.set_state(state)
+        return found
+
+    def _path(self, name: Any, *_: object) -> PurePath:
+        return PurePath(text(name))  # pure: no file of this side is opened by it
+
     def _count(self, parts: list[Any]) -> None:
-        self._keys += len(parts)
-        if self._keys > MOST_KEYS:
+        self._counted += len(parts)
+        if self._counted > MOST_KEYS:
             raise WireError(f"dictionaries and sets hold more than {MOST_KEYS} keys")
 
     def _ellipsis(self, *_: object) -> Any:
@@ -299,9 +450,31 @@ class _Decoder:
         array = _unpacked(packed).numpy()
         return array[()] if data.get("scalar") is True and array.ndim == 0 else array
 
+    def _texts(self, parts: Any, data: dict[str, Any], depth: int) -> Any:
+        """Return an array of texts, bytes, dates or spans of time."""
+        items = self._many(parts, depth)
+        kind = _TEXTS.fullmatch(text(data["dtype"], 100))
+        most = int(kind["length"] or 0) if kind else 0
+        if kind is None or most * len(items) > MOST_BYTES:
+            raise WireError("an array is of no known kind, or too large")
+        expected = {"U": str, "S": bytes}.get(kind["kind"], int)
+        if any(type(one) is not expected for one in items):
+            raise WireError("an array holds something else")
+        array = np.array(items, "i8").view(kind[0]) if not most else np.array(items, kind[0])
+        array = array.reshape([int(size) for size in data["shape"]])
+        return array[()] if data.get("scalar") is True and array.ndim == 0 else array
 
+
+_TEXTS = re.compile(r"[<>|=](?P<kind>[US](?=\d)|[Mm](?=8))(8\[\w+\]|(?P<length>\d{1,8}))")
 _KINDS = {"!tuple", "!dict", "!set", "!ellipsis", "!complex", "!bytes", "!range", "!dtype"}
-_KINDS |= {"!tensor", "!array"}
+_KINDS |= {"!tensor", "!array", "!texts", "!named", "!counter", "!ordered", "!frozenset", "!path"}
+_KINDS.add("!type")
+_KINDS |= {kind for kind, _ in _AS_PARTS.values()}
+
+
+@functools.lru_cache(maxsize=256)  # so that two of the same names are of one class
+def _named_tuple(name: str, *fields: str) -> Any:
+    return namedtuple(name, fields)
 
 
 def _unpacked(packed: str) -> Tensor:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
@@ -26,6 +28,7 @@ from distributed import (
 )
 from distributed.comm.core import connect
 from distributed.security import Security
+from distributed.utils import silence_logging_cmgr
 
 from mha_course.autograder.grader import GradingFailed, close_idle, grade_bytes
 from mha_course.autograder.job import Graded, Job, Settings
@@ -36,6 +39,9 @@ CONNECT_SECONDS = 10.0
 WORKERS_SECONDS = 60.0
 LOOK_SECONDS = 2.0
 """After so long without a result: are there still workers, or are there new ones?"""
+_TLS = [
+    f"DASK_DISTRIBUTED__COMM__TLS__{name}" for name in ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+]
 IN_WORK = 2
 """Jobs for each thread of a worker: one that runs, and one that waits there."""
 
@@ -100,15 +106,7 @@ def cluster_workers(address: str) -> Iterator[Client]:
     Raises:
         ValueError: nobody answers there, it has no workers, or they have other versions.
     """
-    try:
-        asyncio.run(_answers(address))
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise ValueError(
-            f"no Dask scheduler answers at {address} ({_short(error)}); start one with `dask "
-            "scheduler`, or leave --scheduler out to grade on this machine"
-        ) from None
-    with client:
+    with silence_logging_cmgr(logging.CRITICAL), _connected(address) as client:
         try:
             client.wait_for_workers(1, timeout=WORKERS_SECONDS)
         except TimeoutError:
@@ -119,6 +117,22 @@ def cluster_workers(address: str) -> Iterator[Client]:
         yield client
         with contextlib.suppress(Exception):  # all is graded; a worker may be gone by now
             client.run(close_idle)
+
+
+def _connected(address: str) -> Client:
+    try:
+        with ThreadPoolExecutor(1) as thread:  # in this one, a loop may run already, as in Jupyter
+            thread.submit(asyncio.run, _answers(address)).result()
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except TypeError:  # Dask's word for it
+        raise ValueError(
+            f"{address} wants certificates, and Dask's settings name none: set {', '.join(_TLS)}"
+        ) from None
+    except (OSError, ValueError, ImportError) as error:
+        raise ValueError(
+            f"no Dask scheduler answers at {address} ({_short(error)}); start one with `dask "
+            "scheduler`, or leave --scheduler out to grade on this machine"
+        ) from None
 
 
 async def _answers(address: str) -> None:

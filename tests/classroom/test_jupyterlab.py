@@ -138,7 +138,10 @@ def open_submission(page: Page, lab: Lab, student: str) -> None:
     with Gradebook(f"sqlite:///{lab.course.folder / 'gradebook.db'}") as gradebook:
         (notebook,) = gradebook.find_submission("heads", student).notebooks
         address = notebook.id
-    page.goto(f"{lab.url}/formgrader/submissions/{address}/?index=0")
+    # its own grades come after the page; what is written before them is lost
+    with page.expect_response(lambda answer: "/api/comments" in answer.url and answer.ok):
+        page.goto(f"{lab.url}/formgrader/submissions/{address}/?index=0")
+    page.wait_for_load_state("networkidle")
     expect(page.locator(f"input.score#{WRITTEN[0]}")).to_be_visible()
 
 

@@ -77,7 +77,12 @@ class SampleClass(Course):
             self.hand_in(name, submission(released, solution, student))
 
     def command(self, *arguments: str, patched: str = "") -> list[str]:
-        """Return the command that grades the class; `patched` is code to run before."""
+        """Return the command that grades the class; `patched` is code to run before.
+
+        With one worker, unless it is said otherwise: each has two processes that import torch.
+        """
+        if not {"--workers", "--scheduler"} & {*arguments}:
+            arguments = (*arguments, "--workers", "1")
         run = "import sys; from mha_course.cli import main; sys.exit(main())"
         code = f"{patched}\n{run}"
         # where tests run in the background, SIGINT may be ignored, and children inherit that

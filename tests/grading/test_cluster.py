@@ -21,8 +21,10 @@ from mha_course.autograder.sandbox import SandboxUnavailable
 from mha_course.autograder.usage import descendants
 from mha_course.cli import main
 
+pytestmark = pytest.mark.slow
+
 DASK = str(Path(sys.executable).with_name("dask"))
-SLOW = "import time; time.sleep(0.5)"
+SLOW = "import time; time.sleep(2)"  # so that it is still at work when something is killed
 
 
 class Cluster:
@@ -242,6 +244,15 @@ def test_an_address_without_a_scheduler(
         address = "tcp://127.0.0.1:{1}".format(*port.getsockname())
         what, way_out = f"no Dask scheduler answers at {address}", "leave --scheduler out"
         refused(course, address, what, way_out, monkeypatch, capsys)
+
+
+def test_an_address_that_wants_certificates(
+    course: SampleClass,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    way_out = "set DASK_DISTRIBUTED__COMM__TLS__CA_FILE"
+    refused(course, "tls://127.0.0.1:1", "wants certificates", way_out, monkeypatch, capsys)
 
 
 JOB = Job("heads", "heads", "ada", "seed", "{}", b"", "", {}, {})

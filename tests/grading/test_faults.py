@@ -16,6 +16,8 @@ import pytest
 from conftest import require
 from sample_class import CLASS, Grading, SampleClass, expected, nobody_left, soon, told
 
+pytestmark = pytest.mark.slow
+
 SLOW = "import time; time.sleep(0.5)"
 HANGS = "import time; time.sleep(50)"
 IMPATIENT = "from mha_course.autograder import patience; patience.WAIT_SECONDS = 0.5"

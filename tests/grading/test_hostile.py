@@ -34,6 +34,7 @@ from hostile.world import SECRET, World, points_of, with_marked_tests
 from nbformat import NotebookNode
 from nbgrader.utils import determine_grade, is_grade, is_solution
 
+from mha_course.autograder.findings import MEANING
 from mha_course.autograder.grader import Grader
 from mha_course.autograder.job import Graded, Job, Settings
 from mha_course.autograder.signs import WHAT
@@ -180,7 +181,7 @@ def test_hostile_code(name: str, grader: Grader, world: World, untouched: Graded
 
     assert points(graded) == points_of(one.solved)
     assert [words for words in one.seen if words not in said] == []
-    assert set(one.findings) <= {finding.kind for finding in graded.findings}
+    assert set(one.findings) <= {finding.kind for finding in graded.findings} <= MEANING.keys()
     assert "REACHED" not in said
     assert SECRET not in released(graded)
     assert world.harm() == []

@@ -22,6 +22,8 @@ from students import STUDENTS, Student
 
 from mha_course.autograder.records import Records
 
+pytestmark = pytest.mark.slow
+
 ALL = tuple(task.name for task in HEADS.autograded)
 HONEST_STUDENTS = {"honest": ALL, "another-honest": ALL}
 CODE = {

@@ -370,6 +370,72 @@ def test_objects_that_always_agree_get_nothing(test: str, base: str) -> None:
         assert one.run_test(test).error
 
 
+def test_a_tuple_with_a_verdict_of_its_own_gets_nothing() -> None:
+    attack = (
+        "from collections import namedtuple\n"
+        "def answer(): return namedtuple('Yes', 'allclose')(lambda *a: True)"
+    )
+    attacked(attack, "assert answer().allclose(torch.tensor(5.0))")
+
+
+@pytest.mark.parametrize(
+    ("attack", "test"),
+    [
+        ("v.clear()\n    return 0", "v = [1, 2]\nassert answer(v) == sum(v)"),
+        (
+            "v.zero_()\n    return v",
+            "v = torch.ones(2)\nw = answer(v)\nassert torch.equal(w, 2 * v)",
+        ),
+        ("v.clear()", "v = [1, 2]\nw = [1, 2]\nanswer(w)\nassert w == [2 * one for one in v]"),
+    ],
+)
+def test_emptying_an_argument_gets_nothing(attack: str, test: str) -> None:
+    attacked(f"def answer(v):\n    {attack}", test)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["5", "[0]", "[[1, [5]]]", "[['a', [5]]]", "[[0, {'!no': 1}]]", "[[0, 5]]", "[[0, 5, 5]]"],
+)
+def test_lies_about_what_was_changed_get_nothing(changed: str) -> None:
+    attack = (
+        f"own = mine._answer\nmine._answer = lambda asked: own(asked) | {{'changed': {changed}}}\n"
+        "def answer(v): pass"
+    )
+    attacked(SOCKET + attack, "v = [1]\nanswer(v)\nassert v == [5]")
+
+
+def test_what_cannot_be_written_to_costs_nobody_the_process(judge: Judge) -> None:
+    judge.run_cell("def clear(a):\n    a[:] = 0")
+    test = "import numpy as np\na = np.broadcast_to(np.ones(1), 3)\nclear(a)\nassert a[0] == 1"
+    assert judge.run_test(test).error is None
+    assert judge.run_test("import torch\na = torch.ones(1).expand(3)\nclear(a)").error is None
+
+
+def test_only_the_instructors_solution_says_which_names_are_the_learners(judge: Judge) -> None:
+    judge.run_given("cases = [(1, 1)]\ndef close(a, b):\n    return a == b")
+    judge.run_test("expected = 1\ndef same(a):\n    return a")
+    attack = "cases, expected, close, same = [], 2, print, print\nanswer = 2"
+    judge.run_cell(attack, solution="answer = 1")
+    for test in ("assert not cases", "assert answer == expected", "assert close(answer, 1)"):
+        assert judge.run_test(test).error, test
+    judge.run_cell(
+        attack, solution="expected = answer = 1\ncases.append(2)\ndef same(a):\n    pass"
+    )
+    for test in ("assert not cases", "assert answer == expected", "assert same(1) is None"):
+        assert judge.run_test(test).error is None, test
+    assert judge.run_test("assert close(answer, 1)").error
+
+
+def test_the_learners_code_calls_what_a_test_has_put_in_place(judge: Judge) -> None:
+    judge.run_cell("def one():\n    return 1\ndef two():\n    return one() + one()")
+    judge.run_test("kept = one\ndef one():\n    return 5\nassert two() == 10\none = kept")
+    assert judge.run_test("assert (one(), two()) == (1, 2)").error is None
+    test = "kept = one\ndel one\ntry:\n    two()\nexcept NameError:\n    print('used')\none = kept"
+    assert judge.run_test(test).outputs[0].text == "used\n"
+    assert judge.run_test("assert two() == 2").error is None
+
+
 def test_an_object_that_looks_like_a_number_is_no_score(judge: Judge) -> None:
     judge.run_cell("class One:\n    def __repr__(self): return '1'\n    __float__ = lambda s: 1.0")
     outcome = judge.run_test("One()")

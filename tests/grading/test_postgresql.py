@@ -14,6 +14,8 @@ import pytest
 from conftest import require
 from sample_class import CLASS, LONGEST, SampleClass, expected
 
+pytestmark = pytest.mark.slow
+
 SLOW = "import time; time.sleep(0.4)"
 NOBODY = 65534
 

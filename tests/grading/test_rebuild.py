@@ -18,14 +18,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 from nbgrader.utils import compute_checksum, determine_grade
 from traitlets.config import Config, PyFileConfigLoader
 
-from mha_course.autograder.rebuild import (
+from mha_course.autograder.findings import MEANING
+from mha_course.autograder.handed_in import (
     MOST_CELLS,
     MOST_DEPTH,
-    Rebuilt,
     SubmissionError,
     read_submission,
-    rebuild,
 )
+from mha_course.autograder.rebuild import Rebuilt, rebuild
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIG: Config = PyFileConfigLoader("nbgrader_config.py", path=str(REPOSITORY)).load_config()
@@ -150,6 +150,7 @@ def findings(rebuilt: Rebuilt) -> set[tuple[str, str]]:
         assert found.says.isascii()
         assert len(found.says) < 400
         assert "\n" not in found.says
+        assert found.kind in MEANING
     return {(found.kind, found.cell) for found in rebuilt.findings}
 
 
@@ -372,6 +373,8 @@ def test_moved_cells() -> None:
     after = ORDER.index("test_one") + 1
     assert names(rebuilt) == [*ORDER[:after], "after test_one", *ORDER[after:]]
     assert findings(rebuilt) == {("solution-moved", "one"), ("test-moved", "test_two")}
+    notebook.cells.append(notebook.cells.pop(place(notebook, "setup")))
+    assert ("locked-moved", "setup") in findings(done(notebook))
 
 
 def test_all_cells_in_reverse() -> None:
@@ -527,6 +530,8 @@ def test_a_copied_test_cell_is_ignored() -> None:
     rebuilt = done(notebook)
     assert names(rebuilt) == ORDER
     assert findings(rebuilt) == {("test-edited", "test_one"), ("test-duplicated", "test_one")}
+    copy_at(notebook, "setup", 0, at(notebook, "setup").source)
+    assert ("locked-duplicated", "setup") in findings(done(notebook))
 
 
 def test_a_cell_that_claims_an_unknown_or_odd_grade_id_is_an_added_one() -> None:

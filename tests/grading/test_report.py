@@ -691,6 +691,18 @@ def test_honest_answers_do_not_stand_out_and_copies_do(name: str) -> None:
     assert {(alike.task % 2, alike.as_many) for alike in strongest} == {(0, 0)}
 
 
+def test_a_copy_that_was_padded_stands_out() -> None:
+    """What one of two adds does not hide what both have."""
+    right, wrong = bank_of("patterns")
+    draw = random.Random(8)
+    students = [{task: draw.choice(some) for task, some in right.items()} for _ in range(40)]
+    students[7] = {task: some[0] for task, some in wrong.items()}
+    padding = "\n\n".join(f"print('step {i}', {i} * [None], sep='-' * {i})" for i in range(12))
+    copy = {task: f"{renamed(code, 'mine')}\n{padding}" for task, code in students[7].items()}
+    found = similar(compared("patterns", [*students, copy]))
+    assert [(pair.first, pair.second) for pair in found.pairs] == [(7, 40)]
+
+
 def test_a_word_for_word_copy_of_what_everybody_writes_stands_out_by_its_names() -> None:
     """Without names all are the same; as they are written, only two are."""
     draw = random.Random(3)
@@ -779,7 +791,7 @@ def test_who_hangs_together() -> None:
         "#" * 20_000,
         "\x00\ud800\u202e" * 3000,
         "x" * 10_000_000,
-        "9" * 20_000 + "e",
+        " ".join(map(str, range(30_000))),
         "",
     ],
 )

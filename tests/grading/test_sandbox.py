@@ -370,9 +370,10 @@ def test_connection_held_by_a_daemon_closes(attacked: WarmServer) -> None:
 def test_files_of_the_assignment(attacked: WarmServer) -> None:
     printed = run(attacked, "print(open('a.json').read())", {"a.json": b"[1, 2]"})
     assert printed == "[1, 2]\n"
+    assert run(attacked, "print(open('a/b/c').read())", {"a/b/c": b"3"}) == "3\n"
 
 
-@pytest.mark.parametrize("name", ["../a", "/a", "..", ""])
+@pytest.mark.parametrize("name", ["../a", "/a", "..", "", "a/../../b", "a//b", "./a"])
 def test_files_lie_in_the_folder_itself(server: WarmServer, name: str) -> None:
     with pytest.raises(ValueError, match="is not the name of a file"), server.learner({name: b""}):
         pass

@@ -9,8 +9,13 @@ import socket
 import struct
 import threading
 import time
-from collections import OrderedDict, namedtuple
+from collections import Counter, OrderedDict, deque, namedtuple
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +24,9 @@ from torch import nn
 
 from mha_course.autograder import wire
 from mha_course.autograder.wire import Channel, Closed, Late, WireError, decode, encode
+
+# the class that a named tuple arrives as
+Point = wire._named_tuple("Point", "x", "y")
 
 
 def refuse(what: object) -> dict[str, object]:
@@ -59,6 +67,24 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         {1, 2},
         range(2, 9, 3),
         torch.float64,
+        float,
+        slice(None, (1, 2), -1),
+        frozenset({1, (2,)}),
+        bytearray(b"\0\xff"),
+        Fraction(-1, 3),
+        Decimal("0.10"),
+        Decimal("-Infinity"),
+        date(2024, 2, 29),
+        datetime(2024, 1, 2).time(),
+        datetime(2024, 1, 2, 3, tzinfo=UTC),
+        timedelta(-1, 5, 6),
+        Counter("abca"),
+        OrderedDict(b=1, a=2),
+        deque([1, [2]], maxlen=2),
+        Point(1, y=[Point(2, None)]),
+        PurePath("a/b c"),
+        {"a": 1, (2,): [3]}.keys(),
+        {"a": 1}.items(),
     ],
 )
 def test_plain_values_arrive(value: object) -> None:
@@ -100,7 +126,33 @@ def test_a_parameter_arrives_as_a_tensor_with_gradients() -> None:
     assert arrived.requires_grad
 
 
-@pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3)[:, ::-1], np.array([True])])
+def test_values_of_a_dict_arrive() -> None:
+    assert list(sent({1: [2], 3: "a"}.values())) == [[2], "a"]
+
+
+@pytest.mark.parametrize("generator", [np.random.default_rng(3), torch.Generator().manual_seed(3)])
+def test_generators_arrive_with_their_state(generator: Any) -> None:
+    draw = "normal" if isinstance(generator, np.random.Generator) else "initial_seed"
+    arrived = sent(generator)
+    assert type(arrived) is type(generator)
+    for _ in range(2):
+        assert getattr(arrived, draw)() == getattr(generator, draw)()
+    if isinstance(generator, torch.Generator):
+        assert torch.equal(arrived.get_state(), generator.get_state())
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3)[:, ::-1],
+        np.array([True]),
+        np.array([["ada", "é𝄞"], ["", "b"]]),
+        np.array([b"a", b"bc"]),
+        np.array([], dtype="U3"),
+        np.array(["2024-01-01T03", "NaT"], dtype="M8[s]")[:1],
+        np.array([3], dtype="m8[D]"),
+    ],
+)
 def test_arrays_arrive(array: np.ndarray) -> None:
     arrived = sent(array)
     assert isinstance(arrived, np.ndarray)
@@ -138,8 +190,9 @@ class Tagged(torch.Tensor):
     [
         (Liar(1.0), 1.0),
         (LoudText("quiet"), "quiet"),
-        (namedtuple("Pair", "a b")(1, 2), (1, 2)),
-        (OrderedDict(a=1), {"a": 1}),
+        (type("Point", (Point,), {"__eq__": lambda *_: True})(1, 2), Point(1, 2)),
+        (namedtuple("Verdict", "allclose")(1), (1,)),
+        (type("Ordered", (OrderedDict,), {})(a=1), {"a": 1}),
         (type("Numbers", (int,), {})(3), 3),
         (type("Many", (list,), {"__iter__": lambda self: iter([9])})([1]), [1]),  # noqa: ARG005
     ],
@@ -212,6 +265,33 @@ def header(dtype: str = "F32", shape: object = (2,), ends: object = (0, 8)) -> b
         {"!bytes": "é"},
         {"!dtype": "load"},
         {"!dtype": "__dict__"},
+        {"!type": "type"},
+        {"!type": ["int"]},
+        {"!fraction": [1, 0]},
+        {"!fraction": ["1e999999999", 1]},
+        {"!decimal": ["1E+999999999"]},
+        {"!decimal": ["one"]},
+        {"!date": ["2024-02-30"]},
+        {"!timedelta": [10**12, 0, 0]},
+        {"!deque": [[1], -1]},
+        {"!frozenset": [[1]]},
+        {"!counter": [[[], 1]]},
+        {"!keys": list(range(wire.MOST_KEYS + 1))},
+        {"!bytearray": [8]},
+        {"!named": [1], "names": ["Point", "x", "y"]},
+        {"!named": [1], "names": ["Point", "_x"]},
+        {"!named": [1], "names": ["Point", "x=print(1)"]},
+        {"!named": [1], "names": ["Point", "allclose"]},
+        {"!named": [], "names": ["Point"]},
+        {"!named": [1]},
+        {"!texts": ["a"], "dtype": "O", "shape": [1]},
+        {"!texts": ["a"], "dtype": "<U99999999", "shape": [1]},
+        {"!texts": [{"!object": 1}], "dtype": "<U3", "shape": [1]},
+        {"!texts": [1], "dtype": "<U3", "shape": [1]},
+        {"!texts": ["a"], "dtype": "<U3", "shape": [2]},
+        {"!texts": ["a"], "dtype": "M8[s]", "shape": [1]},
+        {"!numpys_generator": [{"!dict": [["bit_generator", "MT19937"]]}]},
+        {"!torchs_generator": [packed(header("U8", (2,), (0, 2)), b"\0" * 2)]},
         nested(100),
     ],
 )

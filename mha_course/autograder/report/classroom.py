@@ -17,7 +17,8 @@ from traitlets.config import Config
 
 from mha_course.autograder.course import Course, Source
 from mha_course.autograder.findings import Finding
-from mha_course.autograder.rebuild import SubmissionError, read_submission, rebuild
+from mha_course.autograder.handed_in import SubmissionError, read_submission
+from mha_course.autograder.rebuild import rebuild
 from mha_course.autograder.recorder import digest
 from mha_course.autograder.report.grades import Grades, read_grades
 from mha_course.autograder.report.mistakes import NOT_DONE, Mistake, mistake

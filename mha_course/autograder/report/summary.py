@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mha_course.autograder.findings import MEANING
 from mha_course.autograder.report.classroom import Classroom, Question, Result, Submission
 from mha_course.autograder.report.measures import Discrimination, Spread, discriminations, spread
 from mha_course.autograder.report.mistakes import Mistake, most_common
@@ -87,12 +88,14 @@ class Kind(NamedTuple):
 
     Attributes:
         kind: In words.
+        means: What that is, in a sentence; empty if an earlier version of the course found it.
         students: How many have one.
         rows: Some of them: who, in which task, and what was found.
         more: How many there are besides.
     """
 
     kind: str
+    means: str
     students: int
     rows: list[tuple[Submission, str, str]]
     more: int
@@ -228,6 +231,7 @@ def findings(classroom: Classroom) -> list[Kind]:
     found = [
         Kind(
             line(kind.replace("-", " ")),
+            MEANING.get(kind, ""),
             len({one.student for one, _, _ in rows}),
             rows[:_LISTED],
             max(0, len(rows) - _LISTED),
