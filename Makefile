@@ -8,15 +8,20 @@ READY := $(VENV)/.ready
 # Processes that share the tests: one for each core, at most 4; WORKERS=0 for none
 WORKERS ?= logical
 
+# Made by `make book` when all went well; older than what the book is made of, it is made again
+BUILT := _build/.book
+SOURCES := _config.yml _toc.yml references.bib $(shell find chapters mha_course solutions -type f \
+  -not -path '*/.*' -not -path '*/__pycache__/*' -not -path 'mha_course/pdf/*')
+
 .DEFAULT_GOAL := help
-.PHONY: help book test lab exercises lint links lock clean
+.PHONY: help book pdf test lab exercises lint links lock clean
 
 # nbgrader and the notebook tests call jupyter, alembic and others by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 # Installs once; again only when what is to be installed has changed
 $(READY): requirements.txt pyproject.toml .ci/constraints.txt
@@ -31,12 +36,22 @@ book: $(READY) ## Build the site into _build/html; any warning or failing cell s
 	@$(BIN)/jupyter-book build -W -n --keep-going --all . || { \
 	  echo 'make book: the site is NOT complete: a page gave a warning, or one of its cells failed.' >&2; \
 	  echo 'The lines above marked WARNING or ERROR say which; mend that page and run make book again.' >&2; exit 1; }
+	@touch $(BUILT)
 
-test: book ## Run everything that must hold: lint, types, tests, notebooks, grading
+$(BUILT): $(READY) $(SOURCES)
+	@$(MAKE) book
+
+pdf: $(BUILT) ## Print the book into _build/pdf, as one PDF; needs Chromium or Chrome
+	@$(BIN)/python -m mha_course.pdf
+
+test: book ## Run what must hold: lint, types, tests, notebooks, the site, grading
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 -m "not slow"
+
+test-slow: book ## Run the rest: experiments anew, the exercises' audit, graders that are killed
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 -m slow
 
 lab: $(READY) ## Open the exercises in JupyterLab
 	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises
