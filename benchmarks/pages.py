@@ -171,6 +171,8 @@ def _served(folder: Path) -> Iterator[str]:
         return gzip.compress(file.read_bytes(), 9)
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # a connection serves more than one file, as on any host
+
         def do_GET(self) -> None:
             file = (folder / unquote(urlsplit(self.path).path).lstrip("/")).resolve()
             if not file.is_relative_to(folder.resolve()) or not file.is_file():

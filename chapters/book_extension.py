@@ -16,18 +16,15 @@ from sphinx.environment import BuildEnvironment
 from mha_course.widgets import live
 
 # sphinx-thebe adds its scripts even when it is switched off, and they throw;
-# require.js comes from a CDN and serves classic notebook widgets, of which we have none.
-UNWANTED = ("thebe", "require.min.js", "html-manager", "jupyter-widgets")
+# require.js comes from a CDN and serves classic notebook widgets, of which we have none;
+# MathJax comes from a CDN, too, and has done its work already: see maths_extension.
+UNWANTED = ("thebe", "require.min.js", "html-manager", "jupyter-widgets", "mathjax")
 
 # Each page needs a Python with torch, about half a gigabyte
 MOST_PAGES_AT_ONCE = 4
-# They do not say whether pages may be read side by side. They may: the first two act only when all
-# pages have been read, the third copies files at the end.
-SAFE_BUT_SILENT = (
-    "sphinx_jupyterbook_latex",
-    "sphinx_multitoc_numbering",
-    "sphinx-mathjax-offline",
-)
+# They do not say whether pages may be read side by side. They may: they act only when all pages
+# have been read.
+SAFE_BUT_SILENT = ("sphinx_jupyterbook_latex", "sphinx_multitoc_numbering")
 _LIVE = re.compile(r'class="mha-live[^"]*" data-module="(\w+)"')
 
 

@@ -10,6 +10,8 @@ says where it is itself. Without them the book is complete, and names no address
 from __future__ import annotations
 
 import os
+from html import escape
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,6 +41,7 @@ def say_where(_app: Sphinx, config: Any) -> None:
     if site := _address(SITE):
         config.html_baseurl = config.ogp_site_url = f"{site}/"
         config.sitemap_url_scheme = "{link}"  # the book has one language and one version
+        config.sitemap_excludes = ["search.html", "genindex.html"]
     else:
         config.ogp_social_cards = {"enable": False}  # a picture needs an address
     if repository := _address(REPOSITORY):
@@ -52,8 +55,33 @@ def say_where(_app: Sphinx, config: Any) -> None:
             "use_repository_button": True,
             "use_issues_button": True,
             "use_edit_page_button": True,
-            "path_to_docs": ".",
         }
+
+
+def write_first_page(app: Sphinx, error: Exception | None) -> None:
+    """Write index.html anew: Jupyter Book leaves a redirection there that is no whole page."""
+    if error is not None or app.builder.name != "html":
+        return
+    first = f"{app.config.root_doc}.html"
+    title = escape(app.config.html_title)
+    site = app.config.html_baseurl
+    Path(app.outdir, "index.html").write_text(
+        f"""<!DOCTYPE html>
+<html lang="{app.config.language}">
+<head>
+<meta charset="utf-8" />
+<meta name="viewport" content="width=device-width, initial-scale=1" />
+<title>{title}</title>
+<meta http-equiv="refresh" content="0; url={first}" />
+<link rel="canonical" href="{site}{first}" />
+</head>
+<body>
+<p><a href="{first}">{title}</a></p>
+</body>
+</html>
+""",
+        encoding="utf-8",
+    )
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -61,5 +89,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("sphinxext.opengraph")
     if _address(SITE):
         app.setup_extension("sphinx_sitemap")
+    app.connect("build-finished", write_first_page, priority=900)  # after Jupyter Book
     app.connect("config-inited", say_where, priority=100)  # before those who use the settings
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -104,7 +104,7 @@ class Figure:
         )
         self._table = (
             "<details><summary>The numbers as a table</summary>"
-            '<div class="mha-scroll" tabindex="0" role="region" aria-label="Numbers of the figure">'
+            '<div class="mha-scroll" tabindex="0" role="group" aria-label="Numbers of the figure">'
             f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
             "</div></details>"
         )

@@ -89,12 +89,12 @@ def test_ids_are_unique_on_every_page(pages: dict[Path, BeautifulSoup]) -> None:
 
 
 def test_the_front_door_leads_to_the_first_page(site: Path) -> None:
-    content = BeautifulSoup((site / "index.html").read_text(), "html.parser").find("meta")[
-        "content"
-    ]
+    page = BeautifulSoup((site / "index.html").read_text(encoding="utf-8"), "html.parser")
+    content = page.select_one("meta[http-equiv=refresh]")["content"]
     target = re.search(r"url=(\S+)", content)
     assert target
     assert (site / target[1]).is_file()
+    assert page.select_one("a")["href"] == target[1]  # for browsers that do not follow
 
 
 def test_every_section_that_a_grader_points_to_exists(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,7 @@ def files_in(toc: Any) -> list[str]:
 CHAPTERS = files_in(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
 ADDRESSES = [f"{name}.html" for name in CHAPTERS] + ["search.html?q=softmax", "genindex.html"]
 WIDTHS = {"laptop": 1280, "phone": 360}
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 
 
 class Visit(NamedTuple):
@@ -44,7 +46,9 @@ def windows(browser: Browser) -> Iterator[dict[tuple[str, str], Page]]:
     """A window for each colour scheme and width: to open one anew costs as much as half a page."""
     contexts = {
         (scheme, width): browser.new_context(
-            color_scheme=scheme, viewport={"width": pixels, "height": 800}
+            color_scheme=scheme,
+            viewport={"width": pixels, "height": 800},
+            reduced_motion="reduce",  # what is opened is there at once
         )
         for scheme in ("light", "dark")
         for width, pixels in WIDTHS.items()
@@ -82,7 +86,6 @@ def visit(
     for event, listener in listeners.items():
         page.on(event, listener)
     page.goto((site / path).as_uri() + (f"?{query}" if query else ""))
-    page.evaluate("async () => { if (window.MathJax) await MathJax.startup.promise }")
     if query:
         page.wait_for_function("document.body.innerText.includes('Search finished')")
         page.wait_for_timeout(200)  # what it found may load more
@@ -105,6 +108,25 @@ def test_page_never_scrolls_sideways(visit: Visit) -> None:
     assert not visit.page.evaluate(too_wide)
     open_all(visit.page)
     assert not visit.page.evaluate(too_wide), "once everything that is folded is open"
+    own = visit.page.viewport_size
+    if own is not None and own["width"] == WIDTHS["laptop"]:
+        # what a browser does that enlarges a page to 200 %
+        visit.page.set_viewport_size({"width": own["width"] // 2, "height": own["height"] // 2})
+        assert not visit.page.evaluate(too_wide), "at 200 %"
+        visit.page.set_viewport_size(own)
+
+
+def test_no_reader_is_left_out(visit: Visit) -> None:
+    """Axe looks for what keeps readers with a screen reader or a keyboard out.
+
+    All its rules in light; in dark those about colours, which alone can differ there.
+    """
+    # what passes takes five times as long; to preload is to ask for files, which a folder forbids
+    options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False}
+    if visit.scheme == "dark":
+        options["runOnly"] = COLOUR_RULES
+    found = Axe().run(visit.page, options=options)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def test_figures_are_seen_and_described(visit: Visit) -> None:
@@ -164,9 +186,20 @@ def test_no_markup_is_left_in_the_text(visit: Visit) -> None:
 
 
 def test_maths_is_set(visit: Visit) -> None:
-    written = visit.page.locator(".math").count()
-    assert visit.page.locator(".math mjx-container").count() >= written
-    assert visit.page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    """Every formula is seen in the colour of the text around it, and said by a screen reader."""
+    wrong = visit.page.evaluate(
+        """[...document.querySelectorAll('.math')].filter(formula => {
+            const drawn = formula.querySelector('mjx-container > svg');
+            const letter = drawn?.querySelector('use, rect');
+            const seen = formula.checkVisibility();  // what a self-check says is not, until asked
+            return !letter
+                || seen && drawn.getBoundingClientRect().width < 3
+                || seen && letter.getBoundingClientRect().width === 0
+                || getComputedStyle(letter).fill !== getComputedStyle(formula).color
+                || !formula.querySelector('mjx-assistive-mml math')?.textContent.trim();
+        }).map(formula => formula.textContent)"""
+    )
+    assert wrong == []
 
 
 def test_search_finds_pages(browser: Browser, site: Path) -> None:
@@ -206,6 +239,7 @@ def test_these_tests_see_what_is_wrong(browser: Browser, tmp_path: Path) -> None
         test_page_loads_in_silence_and_from_this_folder_alone,
         test_page_takes_the_readers_colour_scheme,
         test_page_never_scrolls_sideways,
+        test_no_reader_is_left_out,
         test_figures_are_seen_and_described,
         test_text_in_figures_stands_out_from_the_page,
         test_pictures_have_a_description_that_is_no_path,

@@ -715,7 +715,6 @@ def test_no_reader_is_left_out(browser: Browser, site: Path, scheme: Any, width:
         color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce"
     )
     page = opened(context, built(site, "cutting-d-model-into-heads"))
-    page.evaluate("async () => { if (window.MathJax) await MathJax.startup.promise }")
     for state in ("before", "after"):
         found = Axe().run(page, context=".mha-quiz")
         assert found.violations_count == 0, f"{state}: {found.generate_report()}"
@@ -733,7 +732,6 @@ def test_formulas_are_set_in_choices_and_in_what_is_said(
     reader: BrowserContext, site: Path
 ) -> None:
     page = opened(reader, built(site, "what-heads-cost"))
-    page.evaluate("async () => await MathJax.startup.promise")
     field = question(page, 1).get_by_role("textbox")
     field.fill("263,168")
     field.press("Enter")

@@ -114,7 +114,7 @@ export function table({ caption, head, rows }) {
 
 /** Make a part that scrolls sideways by itself if it is too wide for the page. */
 export function scrolled(content, label = "Numbers of the figure") {
-  const region = { class: "mha-scroll", tabindex: "0", role: "region", "aria-label": label };
+  const region = { class: "mha-scroll", tabindex: "0", role: "group", "aria-label": label };
   return make("div", region, content);
 }
 
