@@ -2,9 +2,11 @@
 
 `mha-course heads MODEL` looks into the heads of a real model; `mha-course experiment NAME` makes a
 result file of the book anew; `mha-course ledger` compares them with the book's verdicts.
-`mha-course check NOTEBOOK` is the learner's own check of an exercise; `mha-course audit-exercises`
-tests the exercises themselves. `mha-course grade` grades a class; `mha-course report` says what the
-class has understood.
+
+For learners: `mha-course check NOTEBOOK` checks an exercise, `mha-course progress` all of them. For
+instructors: `mha-course grade` grades a class; `mha-course report` says what it has understood;
+`mha-course audit-exercises` tests the exercises themselves; `mha-course bundle` packs them for
+learners. `mha-course doctor` says what is missing on a machine.
 """
 
 from __future__ import annotations
@@ -54,9 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_experiment(commands)
     _add_ledger(commands)
     _add_check(commands)
+    _add_progress(commands)
     _add_audit(commands)
     _add_grade(commands)
     _add_report(commands)
+    _add_bundle(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -148,6 +153,25 @@ def _add_check(commands: Any) -> None:
     )
     parser.add_argument("notebook", type=Path, metavar="NOTEBOOK", help="exercises/NAME/NAME.ipynb")
     parser.set_defaults(carry_out=_check)
+
+
+def _add_progress(commands: Any) -> None:
+    parser = commands.add_parser(
+        "progress",
+        help="how far you are in all exercises",
+        description="Run each exercise notebook that has changed since the last time, and say how "
+        "many of its tasks pass the tests that you see, and what could come next. What was found "
+        "is kept in .progress.json beside them.",
+    )
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("exercises"),
+        metavar="FOLDER",
+        help="with NAME/NAME.ipynb in it; by default exercises",
+    )
+    parser.set_defaults(carry_out=_progress)
 
 
 def _add_audit(commands: Any) -> None:
@@ -246,6 +270,40 @@ def _add_report(commands: Any) -> None:
         "--force", action="store_true", help="replace files that are no report, or were changed"
     )
     report.set_defaults(carry_out=_report)
+
+
+def _add_bundle(commands: Any) -> None:
+    bundle = commands.add_parser(
+        "bundle",
+        help="a zip file with the exercises, for learners",
+        description="Pack what a learner needs, in the course's repository: exercises with their "
+        "data, the package, and the versions of all packages; no solution, no hidden test.",
+    )
+    bundle.add_argument(
+        "--student", action="store_true", required=True, help="for learners: the one kind there is"
+    )
+    bundle.add_argument(
+        "--output", type=Path, metavar="FILE", help="where; by default _build/, under its name"
+    )
+    bundle.add_argument(
+        "--book",
+        default=os.environ.get("MHA_SITE_URL", ""),
+        metavar="URL",
+        help="where learners read the book; by default MHA_SITE_URL",
+    )
+    bundle.add_argument("--force", action="store_true", help="replace a file that exists")
+    bundle.set_defaults(carry_out=_bundle)
+
+
+def _add_doctor(commands: Any) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="what is missing on this machine, and what to do",
+        description="Look at Python, packages, kernel, browser, disk, GPU, sandbox, and in the "
+        "folder of a course at its settings and gradebook. Nothing is changed. Exit code 0 if "
+        "nothing is bad; what is only needed for a part of the course is not.",
+    )
+    doctor.set_defaults(carry_out=_doctor)
 
 
 def _heads(options: argparse.Namespace) -> int:
@@ -366,6 +424,15 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if all(one.points in (None, one.task.points) for one in verdicts) else 1
 
 
+def _progress(options: argparse.Namespace) -> int:
+    from mha_course.grading.progress import lines, progress  # heavy
+
+    with Bars() as bars:
+        standings = list(progress(options.folder, bars.update))
+    print("\n".join(lines(standings)))
+    return 0
+
+
 def _audit(options: argparse.Namespace) -> int:
     import torch  # heavy
 
@@ -412,6 +479,25 @@ def _report(options: argparse.Namespace) -> int:
         said, code = command.report(options, bars.update)
     print("\n".join(said))
     return code
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    from mha_course.bundle import name, write_bundle
+
+    file = options.output or Path("_build", name())
+    if file.exists() and not options.force:
+        raise ValueError(f"{file} exists; give another --output FILE, or --force to replace it")
+    write_bundle(Path.cwd(), file, options.book)
+    print(f"written: {file}, {file.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from mha_course.doctor import BAD, examine, lines
+
+    looks = list(examine(Path.cwd()))
+    print("\n".join(lines(looks)))
+    return 1 if any(look.state == BAD for look in looks) else 0
 
 
 class Bars:

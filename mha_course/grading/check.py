@@ -30,6 +30,16 @@ class Verdict(NamedTuple):
     points: float | None
     says: str
 
+    @property
+    def done(self) -> bool:
+        """Whether all visible tests pass, or there is an answer for a person to read."""
+        if self.points is None:
+            return self.says != _NOT_WRITTEN
+        return self.points == self.task.points
+
+
+_NOT_WRITTEN = "not written yet"
+
 
 def check_notebook(path: str | Path) -> list[Verdict]:
     """Run a notebook from top to bottom in a kernel of its own, and judge each task.
@@ -55,7 +65,7 @@ def lines(verdicts: list[Verdict]) -> list[str]:
     found: list[str] = []
     for verdict in verdicts:
         task = verdict.task
-        mark = "·" if verdict.points is None else "✓" if verdict.points == task.points else "✗"
+        mark = "·" if verdict.points is None else "✓" if verdict.done else "✗"
         points = (
             f"–/{task.points}" if verdict.points is None else f"{verdict.points:g}/{task.points}"
         )
@@ -91,7 +101,7 @@ def _verdict(assignment: Assignment, task: Task) -> Verdict:
     cells = assignment.cells()
     if task.written:
         points, _ = determine_grade(cells[task.name])
-        says = "not written yet" if points == 0 else "written; your instructor reads it"
+        says = _NOT_WRITTEN if points == 0 else "written; your instructor reads it"
         return Verdict(task, None, says)
     total, messages = 0.0, []
     for name in task.tests:

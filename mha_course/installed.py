@@ -1,0 +1,28 @@
+"""What is installed beside the course, and what the course says that it needs."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+PACKAGE = "mha-course"
+
+
+def distribution(name: str) -> metadata.Distribution:
+    """Return an installed package.
+
+    In the course's repository, pip may have left a folder `*.egg-info` of an earlier version, which
+    Python finds before what is installed: only where there is nothing else, it counts.
+
+    Raises:
+        PackageNotFoundError: it is not installed.
+    """
+    installed = (one for one in metadata.distributions(name=name) if one.read_text("METADATA"))
+    return next(installed, None) or metadata.distribution(name)
+
+
+def version(name: str) -> str | None:
+    """Return the version of an installed package, None if it is not installed."""
+    try:
+        return distribution(name).version
+    except metadata.PackageNotFoundError:
+        return None
