@@ -22,6 +22,7 @@ def release_of(name: str) -> Assignment:
     return read_assignment(REPOSITORY / "exercises" / name / f"{name}.ipynb")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_the_audit_finds_nothing(name: str) -> None:
     found = audit(ASSIGNMENTS[name], release_of(name), bank_of(name))

@@ -18,6 +18,7 @@ NO_FRAME = {
     "references": "a list",
     "glossary": "to look up",
     "for-instructors": "for those who teach",
+    "grading-a-class": "for those who teach",
     "exercises": "lists of the tasks; the exercises are notebooks",
 }
 NOTEBOOKS = [chapter for chapter in CHAPTERS if "kernelspec:" in chapter.read_text("utf-8")]

@@ -42,6 +42,7 @@ def test_there_are_chapters_and_solutions() -> None:
     assert SOLUTIONS
 
 
+@pytest.mark.slow  # `make book` has run their cells by now, as notebooks they run once more
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs(chapter: Path, tmp_path: Path) -> None:
     # a place like its own: a chapter reads what is beside it
