@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 import sqlalchemy
 from nbconvert.preprocessors import ExecutePreprocessor
+from nbgrader import api
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
@@ -109,7 +110,7 @@ class Recorder:
         if directory.student_id != student:
             raise ValueError("for nbgrader no name of a student begins or ends with a space")
         converter = _Converter(coursedir=directory, parent=course.app)
-        converter.graded = graded
+        converter.graded, converter.gradebook = graded, self._gradebook
         converter.beside = [
             path for path, why in course.files_beside(student, self._assignment) if not why
         ]
@@ -176,6 +177,7 @@ class _Converter(Autograde):  # type: ignore[misc]
     """nbgrader's autograder, for notebooks that are graded already."""
 
     graded: Mapping[str, Graded] = {}
+    gradebook: Gradebook
     beside: Sequence[Path] = ()
 
     def init_notebooks(self) -> None:
@@ -227,7 +229,8 @@ class _Converter(Autograde):  # type: ignore[misc]
             if not ours and not _runs_cells(step):
                 self.exporter.register_preprocessor(step)
         notebook = self.graded[resources["nbgrader"]["notebook"]].read()
-        output, resources = self.exporter.from_notebook_node(notebook, resources=resources)
+        with _looked_up_once(self.gradebook):
+            output, resources = self.exporter.from_notebook_node(notebook, resources=resources)
         self.write_single_notebook(output, resources)
 
 
@@ -250,6 +253,58 @@ def _one_gradebook(url: str, course: str) -> Iterator[Gradebook]:
         for module in _USERS:
             patched.enter_context(patch(f"nbgrader.{module}.Gradebook", lambda *_: gradebook))
         yield gradebook
+
+
+@contextlib.contextmanager
+def _looked_up_once(gradebook: Gradebook) -> Iterator[None]:
+    """Read all grades and comments of a notebook at once, and write them at once.
+
+    nbgrader asks for each in a query over seven tables, and commits after each.
+    """
+    entries: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def finding(kind: Any, cell: Any, otherwise: Callable[..., Any]) -> Callable[..., Any]:
+        def find(name: str, *of: str) -> Any:
+            key = (kind.__name__, *of)
+            if key not in entries:
+                entries[key] = dict(_entries(gradebook, kind, cell, *of))
+            return entries[key].get(name) or otherwise(name, *of)  # of a task cell
+
+        return find
+
+    grade = finding(api.Grade, api.GradeCell, gradebook.find_grade)
+    comment = finding(api.Comment, api.SolutionCell, gradebook.find_comment)
+    with (
+        patch.object(gradebook, "find_grade", grade),
+        patch.object(gradebook, "find_comment", comment),
+        patch.object(gradebook.db, "commit", lambda: None),
+    ):
+        yield
+    gradebook.db.flush()
+
+
+def _entries(
+    gradebook: Gradebook, kind: Any, cell: Any, notebook: str, assignment: str, student: str
+) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each cell with its grade or comment."""
+    found = (
+        gradebook.db.query(cell.name, kind)
+        .join(cell, cell.id == kind.cell_id)
+        .join(api.SubmittedNotebook, api.SubmittedNotebook.id == kind.notebook_id)
+        .join(api.Notebook, api.Notebook.id == api.SubmittedNotebook.notebook_id)
+        .join(
+            api.SubmittedAssignment,
+            api.SubmittedAssignment.id == api.SubmittedNotebook.assignment_id,
+        )
+        .join(api.Assignment, api.Assignment.id == api.SubmittedAssignment.assignment_id)
+        .join(api.Student, api.Student.id == api.SubmittedAssignment.student_id)
+        .filter(
+            api.Notebook.name == notebook,
+            api.Assignment.name == assignment,
+            api.Student.id == student,
+        )
+    )
+    yield from found
 
 
 @contextlib.contextmanager

@@ -81,7 +81,14 @@ def local_workers(workers: int) -> Iterator[Client]:
     What can crash or hang is in processes of its own all the same; see `grader`.
     """
     here: dict[str, object] = {"protocol": "inproc://", "dashboard": False}
-    settings = {"distributed.worker.memory.terminate": False, "distributed.logging": {}}
+    settings = {
+        "distributed.worker.memory.terminate": False,
+        "distributed.logging": {},
+        # Dask keeps its last thousand messages, and each holds a submission
+        "distributed.admin.low-level-log-length": 10,
+        # it would look a hundred times a second at what its threads do
+        "distributed.worker.profile.enabled": False,
+    }
     with (
         dask.config.set(settings),
         SpecCluster(

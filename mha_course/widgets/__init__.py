@@ -7,6 +7,7 @@ from mha_course.widgets.live import Heights, LiveFigure
 from mha_course.widgets.one_head import one_head_many_heads
 from mha_course.widgets.self_check import self_check
 from mha_course.widgets.splitting import split_model
+from mha_course.widgets.switch_off import switch_off
 
 __all__ = [
     "Heights",
@@ -17,5 +18,6 @@ __all__ = [
     "one_head_many_heads",
     "self_check",
     "split_model",
+    "switch_off",
     "what_it_costs",
 ]

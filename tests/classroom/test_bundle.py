@@ -96,7 +96,8 @@ ONLY_THESE = """
 import sys
 from importlib.metadata import packages_distributions
 from mha_course.bundle.pins import pins
-allowed = {"mha-course", "pip", "setuptools", *(pin.partition("==")[0] for pin in pins(sys.argv[1]))}
+allowed = {pin.partition("==")[0] for pin in pins(sys.argv[1])}
+allowed |= {"mha-course", "pip", "setuptools"}
 plain = lambda name: name.lower().replace("_", "-").replace(".", "-")
 others = {
     module for module, packages in packages_distributions().items()
