@@ -7,7 +7,7 @@ from typing import Any
 
 from mha_course.widgets.live import Heights, LiveFigure
 
-_HEIGHTS = Heights(wide=640, narrow=1000)
+_HEIGHTS = Heights(wide=665, narrow=1000)
 _RANDOM = "random"
 
 
