@@ -74,6 +74,10 @@ c.JudgeSubmission.secret_folder = c.CourseDirectory.root
 c.JudgeSubmission.cell_seconds = 60.0
 c.JudgeSubmission.total_seconds = 600.0
 c.JudgeSubmission.memory_mb = 2048
+c.JudgeSubmission.processes = 32
+c.JudgeSubmission.open_files = 256
+c.JudgeSubmission.disk_mb = 128
+c.JudgeSubmission.output_characters = 10_000_000
 c.JudgeSubmission.sandbox = True
 
 # What learners wrote is shown in formgrader and feedback, and never run there.

@@ -33,8 +33,12 @@ _RANGES = {
     "cell_seconds": ("--timeout", 1, _DAY, "seconds for a cell"),
     "total_seconds": ("--timeout", 1, 10 * _DAY, "seconds for a submission"),
     "memory_mb": ("--memory", 64, 2**24, "megabytes"),
+    "processes": ("", 4, 2**15, "processes"),
+    "open_files": ("", 32, 2**20, "files"),
+    "disk_mb": ("", 1, 2**20, "megabytes"),
+    "output_characters": ("", 10_000, 10**9, "characters"),
 }
-"""Of each setting: option, least, most, unit."""
+"""Of each setting: option, if it has one, least, most, unit."""
 
 
 def grade(

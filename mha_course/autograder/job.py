@@ -23,18 +23,31 @@ class Settings(NamedTuple):
         total_seconds: For all cells of a submission.
         memory_mb: Of all its processes together.
         sandbox: Whether what it runs is shut in.
+        processes: Processes and threads at a time.
+        open_files: Of each process.
+        disk_mb: Of what it writes, and the same again in shared memory.
+        output_characters: Of all outputs that are kept.
     """
 
     cell_seconds: float = 60.0
     total_seconds: float = 600.0
     memory_mb: int = 2048
     sandbox: bool = True
+    processes: int = 32
+    open_files: int = 256
+    disk_mb: int = 128
+    output_characters: int = 10_000_000
 
     def limits(self) -> SandboxLimits:
         """Return the limits of the sandbox: the judge's own come first, since they say more."""
         seconds = self.total_seconds + 30
         return SandboxLimits(
-            wall_seconds=seconds, cpu_seconds=int(seconds), memory_bytes=self.memory_mb * MB
+            wall_seconds=seconds,
+            cpu_seconds=int(seconds),
+            memory_bytes=self.memory_mb * MB,
+            processes=self.processes,
+            open_files=self.open_files,
+            scratch_bytes=self.disk_mb * MB,
         )
 
 

@@ -47,12 +47,16 @@ class JudgeSubmission(NbGraderPreprocessor):  # type: ignore[misc]
     cell_seconds = Float(60.0, help="Seconds for one cell").tag(config=True)
     total_seconds = Float(600.0, help="Seconds for all cells of a notebook").tag(config=True)
     memory_mb = Integer(2048, help="Megabytes for all that a submission starts").tag(config=True)
+    processes = Integer(32, help="Processes and threads of a submission").tag(config=True)
+    open_files = Integer(256, help="Files that a process may have open").tag(config=True)
+    disk_mb = Integer(128, help="Megabytes that a submission may write").tag(config=True)
+    output_characters = Integer(10_000_000, help="Of all outputs that are kept").tag(config=True)
     sandbox = Bool(True, help="Whether what is handed in runs in a sandbox").tag(config=True)
     secret_folder = Unicode("", help="Folder of the course's secret").tag(config=True)
 
     def settings(self) -> Settings:
         """Return what a submission may use."""
-        return Settings(self.cell_seconds, self.total_seconds, self.memory_mb, self.sandbox)
+        return Settings(**{name: getattr(self, name) for name in Settings._fields})
 
     def preprocess(
         self,

@@ -31,7 +31,6 @@ from mha_course.grading.own_work import LIKELY
 
 Connect = Callable[[Mapping[str, bytes]], AbstractContextManager[socket]]
 
-MOST_OUTPUT = 10_000_000  # characters in all outputs of a notebook
 REFUSED = "SubmissionNotRead"
 
 
@@ -90,7 +89,7 @@ class _Run:
         self.processes = 0
         self._job, self._settings = job, settings
         self._connect, self._ended_by = connect, ended_by
-        self._output_left = MOST_OUTPUT
+        self._output_left = settings.output_characters
         self._solutions = {
             grade_id(cell): cell.source for cell in source.cells if utils.is_solution(cell)
         }
@@ -140,9 +139,8 @@ class _Run:
         size = len(json.dumps(output))  # as it will be written: a sign may take up twelve
         if size > self._output_left:
             if not any(one.kind == "much-output" for one in self.findings):
-                says = (
-                    f"Its outputs hold more than {MOST_OUTPUT:,} characters; the rest is left out."
-                )
+                most = self._settings.output_characters
+                says = f"Its outputs hold more than {most:,} characters; the rest is left out."
                 self.findings.append(Finding("much-output", says, grade_id(cell)))
             return False
         self._output_left -= size

@@ -15,8 +15,11 @@ import pytest
 from conftest import require
 from nbgrader.api import Gradebook
 from sample_class import CLASS, Said, SampleClass, expected, nobody_left
+from traitlets.config import Config, PyFileConfigLoader
 
 from mha_course.autograder.course import Course
+from mha_course.autograder.job import Settings
+from mha_course.autograder.preprocessors import JudgeSubmission
 from mha_course.autograder.records import GRADED, Records
 from mha_course.autograder.run import plan
 from mha_course.cli import main
@@ -308,6 +311,25 @@ def _no_gradebook(course: Path) -> None:
     (course / "gradebook.db").write_bytes(b"this is no database, whatever its name is" * 100)
 
 
+def test_every_setting_reaches_the_sandbox() -> None:
+    config = Config()
+    own = Settings(1.0, 2.0, 3, False, 4, 5, 6, 7)
+    for name, value in own._asdict().items():
+        config.JudgeSubmission[name] = value
+    settings = JudgeSubmission(config=config).settings()
+    assert settings == own
+    limits = settings.limits()
+    assert (limits.wall_seconds, limits.memory_bytes // 2**20) == (32.0, 3)
+    assert (limits.processes, limits.open_files, limits.scratch_bytes // 2**20) == (4, 5, 6)
+
+
+def test_defaults_are_said_once() -> None:
+    """Those of the course's folder, of the step in nbgrader, and of the code."""
+    config = PyFileConfigLoader("nbgrader_config.py", path=str(Path(__file__).parents[2]))
+    assert JudgeSubmission(config=config.load_config()).settings() == Settings()
+    assert JudgeSubmission().settings() == Settings()
+
+
 BAD_COURSES = {
     "nobody has handed in": (_no_submissions, "nobody has handed in 'heads'", "nbgrader collect"),
     "another folder": (_other_folder, "is no course folder", "Go to the course's folder"),
@@ -316,6 +338,11 @@ BAD_COURSES = {
         lambda _: _setting("c.JudgeSubmission.total_seconds = 0.0"),
         "c.JudgeSubmission.total_seconds in nbgrader_config.py: 0",
         "give 1 to",
+    ),
+    "too few processes": (
+        lambda _: _setting("c.JudgeSubmission.processes = 1"),
+        "c.JudgeSubmission.processes in nbgrader_config.py: 1",
+        "give 4 to",
     ),
     "settings of another type": (
         lambda _: _setting("c.JudgeSubmission.cell_seconds = 'long'"),
