@@ -19,6 +19,8 @@ from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, Page, expect
 from students import STUDENTS
 
+pytestmark = pytest.mark.slow
+
 RUN = "document.body.dataset.ran=1"
 SCRIPT = f"<script>{RUN}</script>"
 TOKEN = "a-token-for-this-test"

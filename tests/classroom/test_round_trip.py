@@ -19,6 +19,8 @@ from mha_course.grading.assignment import Assignment
 from mha_course.grading.bank import read_bank
 from mha_course.grading.sitting import sit
 
+pytestmark = pytest.mark.slow
+
 BANKS = REPOSITORY / "tests" / "exercises"
 
 

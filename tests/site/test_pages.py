@@ -29,6 +29,7 @@ def files_in(toc: Any) -> list[str]:
 CHAPTERS = files_in(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8")))
 ADDRESSES = [f"{name}.html" for name in CHAPTERS] + ["search.html?q=softmax", "genindex.html"]
 WIDTHS = {"laptop": 1280, "phone": 360}
+QUICK = [("light", "laptop"), ("dark", "phone")]
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 
 
@@ -60,7 +61,13 @@ def windows(browser: Browser) -> Iterator[dict[tuple[str, str], Page]]:
 
 @pytest.fixture(
     scope="module",
-    params=[(a, s, w) for a in ADDRESSES for s in ("light", "dark") for w in WIDTHS],
+    params=[
+        # each page in both schemes and both widths; the other two combinations take their time
+        pytest.param((a, s, w), marks=() if (s, w) in QUICK else pytest.mark.slow)
+        for a in ADDRESSES
+        for s in ("light", "dark")
+        for w in WIDTHS
+    ],
     ids=lambda given: f"{Path(given[0]).stem}-{given[1]}-{given[2]}",
 )
 def visit(

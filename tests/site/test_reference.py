@@ -15,7 +15,8 @@ from playwright.sync_api import Browser
 
 import mha_course
 
-NOT_CORE = ("mha_course._", "mha_course.cli")  # the command line has its --help
+# the command line has its --help
+NOT_CORE = ("mha_course._", "mha_course.cli", "mha_course.doctor", "mha_course.installed")
 CORE = [
     module.name
     for module in pkgutil.iter_modules(mha_course.__path__, "mha_course.")
