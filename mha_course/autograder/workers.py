@@ -184,22 +184,33 @@ def graded(
             in_work[future.key] = future, job
             future.add_done_callback(ended.put)
 
-    fill(_threads(client))
     there = True
+
+    def look() -> None:
+        nonlocal there
+        if not (threads := _threads(client)) and there:
+            waiting(
+                f"all workers are gone; the {len(in_work)} submissions that they had wait for "
+                "new ones (Ctrl-C: the same command goes on later)"
+            )
+        there = threads > 0
+        fill(threads)  # workers have come since
+
+    fill(_threads(client))
     while in_work:
         try:
             future = ended.get(timeout=LOOK_SECONDS)
         except Empty:
-            if not (threads := _threads(client)) and there:
-                waiting(
-                    f"all workers are gone; the {len(in_work)} submissions that they had wait for "
-                    "new ones (Ctrl-C: the same command goes on later)"
-                )
-            there = threads > 0
-            fill(threads)  # workers have come since
+            look()
             continue
-        _, job = in_work.pop(future.key)
-        result = _result(future, job)
+        _, job = in_work[future.key]
+        try:
+            result = _result(future, job)
+        except TimeoutError:  # it was done, and lost with its worker: it runs again
+            future.add_done_callback(ended.put)
+            look()
+            continue
+        del in_work[future.key]
         if isinstance(result, Graded):
             if dict(result.versions) != here:
                 raise ValueError(_versions_differ("a worker", dict(result.versions), here))
@@ -222,9 +233,13 @@ def _threads(client: Client) -> int:
 
 
 def _result(future: Future[bytes], job: Job) -> Graded | Failure:
-    """Return what has become of a job; what would become of every job is raised."""
+    """Return what has become of a job; what would become of every job is raised.
+
+    Raises:
+        TimeoutError: it is not here yet.
+    """
     try:
-        return Graded.from_bytes(future.result())
+        return Graded.from_bytes(future.result(timeout=LOOK_SECONDS))
     except SandboxUnavailable:
         raise
     except CancelledError as error:
@@ -236,6 +251,8 @@ def _result(future: Future[bytes], job: Job) -> Graded | Failure:
     except GradingFailed as error:
         return Failure(job, str(error))
     except Exception as error:
+        if isinstance(error, TimeoutError) and future.status != "error":
+            raise
         return Failure(job, f"the worker stopped at it: {type(error).__name__}: {_short(error)}")
 
 

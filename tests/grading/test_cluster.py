@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import require
@@ -302,3 +303,22 @@ def test_what_is_wrong_with_a_job_stops_only_that(
         assert one.job == JOB
         assert str(error) in one.why
         assert one.why
+
+
+def test_a_result_that_is_lost_with_its_worker_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was done, and runs again: until then the others go on."""
+    lost, real = [TimeoutError()], workers._result
+
+    def result(future: Any, job: Job) -> Graded | workers.Failure:
+        if lost:
+            raise lost.pop()
+        return real(future, job)
+
+    monkeypatch.setattr(workers, "_result", result)
+    monkeypatch.setattr(workers, "grade_bytes", _raises(GradingFailed("judge died")))
+    with workers.local_workers(1) as client:
+        ended = list(workers.graded(client, Settings(), [JOB] * 5))
+    assert len(ended) == 5
+    assert not lost
