@@ -142,6 +142,10 @@ def table(
     one, two = (median(run.rate for run in ours[workers]) for workers in (1, 2))
     whole = median(run.seconds for run in ours[2])
     late = [each.bytes for each in memory if each.graded >= WARMED_UP]
+    most = max((each.graded for each in memory), default=0)
+    # medians: whether a learner's process is there when one looks is a tenth of it
+    early = [each.bytes for each in memory if WARMED_UP <= each.graded < 2 * WARMED_UP]
+    end = [each.bytes for each in memory if most - WARMED_UP <= each.graded < most]
     yield f"{'':44}{'measured':>10}{'wanted':>12}"
     yield _row("times as fast as nbgrader, whole command", stock.seconds / whole, TIMES_FASTER, "≥")
     yield _row("two workers, over twice one worker", two / one / 2, EFFICIENCY, "≥")
@@ -150,7 +154,8 @@ def table(
     yield _row("seconds to the first result", first, FIRST_SECONDS, "≤")
     if late:
         yield _row("most memory in all, GiB", max(late) / 2**30, MOST_BYTES / 2**30, "≤")
-        yield _row(f"most memory over that at {WARMED_UP}", max(late) / late[0], MOST_GROWTH, "≤")
+        growth = median(end) / median(early)
+        yield _row(f"memory of the last {WARMED_UP} over the second", growth, MOST_GROWTH, "≤")
     yield f"{'tests whose points differ':44}{len(differing):10d}{'0':>12}"
     yield from differing[:10]
 
