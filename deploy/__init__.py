@@ -1,0 +1,1 @@
+"""A JupyterHub with nbgrader and PostgreSQL, on one machine, for a trial class."""
