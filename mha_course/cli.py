@@ -5,8 +5,9 @@ result file of the book anew; `mha-course ledger` compares them with the book's 
 
 For learners: `mha-course check NOTEBOOK` checks an exercise, `mha-course progress` all of them. For
 instructors: `mha-course grade` grades a class; `mha-course report` says what it has understood;
-`mha-course audit-exercises` tests the exercises themselves; `mha-course bundle` packs them for
-learners. `mha-course doctor` says what is missing on a machine.
+`mha-course new-task` makes an exercise to start from, and `mha-course audit-exercises` tests the
+exercises themselves; `mha-course bundle` packs them for learners. `mha-course doctor` says what is
+missing on a machine.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -58,9 +60,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_check(commands)
     _add_progress(commands)
     _add_audit(commands)
+    _add_new_task(commands)
     _add_grade(commands)
     _add_report(commands)
     _add_bundle(commands)
+    _add_init_course(commands)
+    _add_trial_class(commands)
+    _add_update_course(commands)
+    _add_students(commands)
     _add_doctor(commands)
     return parser
 
@@ -188,14 +195,28 @@ def _add_audit(commands: Any) -> None:
     parser.add_argument(
         "--banks",
         type=Path,
-        default=Path("tests/exercises"),
         metavar="FOLDER",
-        help="where NAME.py holds the answers to an assignment; by default tests/exercises",
+        help="where NAME.py holds the answers to an assignment; by default tests/exercises in the "
+        "course's repository, and banks elsewhere",
     )
     parser.add_argument(
         "--no-mutants", action="store_true", help="leave the mutants out: far quicker"
     )
     parser.set_defaults(carry_out=_audit)
+
+
+def _add_new_task(commands: Any) -> None:
+    parser = commands.add_parser(
+        "new-task",
+        help="an assignment of your own, to start from",
+        description="Make solutions/NAME/NAME.ipynb, with a small task, its tests and a written "
+        "question, and a bank of wrong and right answers. It works as it is; put your own in its "
+        "place, and let audit-exercises say what is missing. Nothing that exists is touched.",
+    )
+    parser.add_argument("name", metavar="NAME", help="small letters, digits, hyphens: my-task")
+    parser.add_argument("--solutions", type=Path, default=Path("solutions"), metavar="FOLDER")
+    parser.add_argument("--banks", type=Path, metavar="FOLDER", help="as for audit-exercises")
+    parser.set_defaults(carry_out=_new_task)
 
 
 def _add_grade(commands: Any) -> None:
@@ -293,6 +314,87 @@ def _add_bundle(commands: Any) -> None:
     )
     bundle.add_argument("--force", action="store_true", help="replace a file that exists")
     bundle.set_defaults(carry_out=_bundle)
+
+
+def _add_init_course(commands: Any) -> None:
+    init = commands.add_parser(
+        "init-course",
+        help="make a private course folder, to teach a class",
+        description="Make a folder of your own beside the public checkout, in which you run it: "
+        "settings, secret, solutions, class, gradebook. Nothing that exists is overwritten; if "
+        "something goes wrong, nothing is left.",
+    )
+    init.add_argument("folder", type=Path, metavar="DIR", help="new, outside of the checkout")
+    init.add_argument(
+        "--students",
+        type=Path,
+        metavar="FILE.csv",
+        help="the class: id,first_name,last_name,email,lms_user_id, or as Canvas or Moodle has it",
+    )
+    init.add_argument(
+        "--db",
+        default="",
+        metavar="URL",
+        help="of the gradebook, as postgresql+psycopg://grader@localhost/mha; by default a file "
+        "in the folder",
+    )
+    init.add_argument(
+        "--exchange",
+        type=Path,
+        metavar="FOLDER",
+        help="through which learners fetch and submit; by default nbgrader's own",
+    )
+    init.add_argument(
+        "--course-id", default="", metavar="NAME", help="by default multi-head-attention"
+    )
+    init.add_argument("--assignments", default="", metavar="A,B", help="only these; all by default")
+    init.add_argument(
+        "--due",
+        action="append",
+        default=[],
+        type=_due,
+        metavar="NAME=DATE",
+        help="due date, as heads=2026-12-01T23:59 in this machine's time zone, or with one of its "
+        "own, as heads=2026-12-01T23:59+01:00; may be given several times",
+    )
+    init.set_defaults(carry_out=_init_course)
+
+
+def _add_trial_class(commands: Any) -> None:
+    trial = commands.add_parser(
+        "trial-class",
+        help="a class of three that are all you, to try everything out",
+        description="In the public checkout: make a course folder, an exchange and the folders of "
+        "three learners, all for your own account. Nothing that exists is touched.",
+    )
+    trial.add_argument("folder", type=Path, metavar="DIR", help="new, outside of the checkout")
+    trial.add_argument(
+        "--assignments", default="heads", metavar="A,B", help="these; by default heads"
+    )
+    trial.set_defaults(carry_out=_trial_class)
+
+
+def _add_update_course(commands: Any) -> None:
+    update = commands.add_parser(
+        "update-course",
+        help="bring a newer public course into a private folder",
+        description="In the checkout of the newer public course: replace the files of a private "
+        "course folder that were not changed there, add new ones, name what was left alone. "
+        "Nothing is removed.",
+    )
+    update.add_argument("folder", type=Path, metavar="DIR", help="made by init-course")
+    update.set_defaults(carry_out=_update_course)
+
+
+def _add_students(commands: Any) -> None:
+    students = commands.add_parser(
+        "students",
+        help="add students to a course",
+        description="In the folder of a course: add students to its list and gradebook, or change "
+        "their names there. Nobody is taken out.",
+    )
+    students.add_argument("file", type=Path, metavar="FILE.csv", help="as for init-course")
+    students.set_defaults(carry_out=_students)
 
 
 def _add_doctor(commands: Any) -> None:
@@ -425,11 +527,14 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _progress(options: argparse.Namespace) -> int:
-    from mha_course.grading.progress import lines, progress  # heavy
+    from mha_course.grading.book import built_book
+    from mha_course.grading.progress import lines, link, progress  # heavy
 
     with Bars() as bars:
         standings = list(progress(options.folder, bars.update))
     print("\n".join(lines(standings)))
+    if book := built_book(options.folder):
+        print(f"in the book: {link(standings, book)}")
     return 0
 
 
@@ -438,7 +543,7 @@ def _audit(options: argparse.Namespace) -> int:
 
     from mha_course.grading.assignment import read_assignment, read_assignments
     from mha_course.grading.audit import LEAST_SCORE, audit, table
-    from mha_course.grading.bank import read_bank
+    from mha_course.grading.bank import bank_file, read_bank
 
     found = {one.name: one for one in read_assignments(options.solutions)}
     if unknown := [name for name in options.names if name not in found]:
@@ -446,8 +551,12 @@ def _audit(options: argparse.Namespace) -> int:
     torch.set_num_threads(1)  # on tensors so small, threads only wait for each other
     audits = []
     for name in options.names or found:
-        release = read_assignment(options.exercises / name / f"{name}.ipynb")
-        bank = read_bank(options.banks / f"{name.replace('-', '_')}.py")
+        released = options.exercises / name / f"{name}.ipynb"
+        if not released.exists():
+            raise ValueError(f"no {released} yet: run `nbgrader generate_assignment {name}`")
+        release = read_assignment(released)
+        answers = bank_file(name, options.banks)
+        bank = read_bank(answers) if options.banks or answers.exists() else None
         with Bars() as bars:
             audits.append(
                 audit(
@@ -461,6 +570,16 @@ def _audit(options: argparse.Namespace) -> int:
     print("\n".join(table(audits)))
     wanting = [one for one in audits if one.problems or one.score < LEAST_SCORE]
     return 1 if wanting else 0
+
+
+def _new_task(options: argparse.Namespace) -> int:
+    from mha_course.classroom.own_task import new_task  # heavy
+
+    notebook, bank = new_task(options.name, options.solutions, options.banks)
+    print(f"written: {notebook}\nwritten: {bank}\n")
+    print(f"Change both, then: nbgrader generate_assignment {options.name} --force")
+    print(f"What is missing:   mha-course audit-exercises {options.name}")
+    return 0
 
 
 def _grade(options: argparse.Namespace) -> int:
@@ -489,6 +608,67 @@ def _bundle(options: argparse.Namespace) -> int:
         raise ValueError(f"{file} exists; give another --output FILE, or --force to replace it")
     write_bundle(Path.cwd(), file, options.book)
     print(f"written: {file}, {file.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def _init_course(options: argparse.Namespace) -> int:
+    from mha_course.classroom.folder import Wanted, init_course  # heavy
+    from mha_course.classroom.students import read_students
+
+    due: dict[str, datetime] = {}
+    for name, date in options.due:
+        if name in due:
+            raise ValueError(f"--due {name}: given twice")
+        due[name] = date
+    wanted = Wanted(
+        students=read_students(options.students) if options.students else (),
+        db_url=options.db,
+        exchange=options.exchange,
+        course_id=options.course_id,
+        assignments=[name.strip() for name in options.assignments.split(",") if name.strip()],
+        due=due,
+    )
+    for line in init_course(Path.cwd(), options.folder, wanted):
+        print(line)
+    return 0
+
+
+def _trial_class(options: argparse.Namespace) -> int:
+    from mha_course.classroom.trial_class import trial_class  # heavy
+
+    names = tuple(name.strip() for name in options.assignments.split(",") if name.strip())
+    for line in trial_class(Path.cwd(), options.folder, names):
+        print(line)
+    return 0
+
+
+def _due(text: str) -> tuple[str, datetime]:
+    """Return an assignment and its due date, with a time zone."""
+    name, _, written = text.partition("=")
+    try:
+        date = datetime.fromisoformat(written)
+    except ValueError:
+        date = None
+    if not name or date is None or ":" not in written:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no NAME=DATE with a time, such as heads=2026-12-01T23:59"
+        )
+    return name, date if date.tzinfo else date.astimezone()
+
+
+def _update_course(options: argparse.Namespace) -> int:
+    from mha_course.classroom.folder import update_course  # heavy
+
+    for line in update_course(Path.cwd(), options.folder):
+        print(line)
+    return 0
+
+
+def _students(options: argparse.Namespace) -> int:
+    from mha_course.classroom.students import add_students  # heavy
+
+    for line in add_students(Path.cwd(), options.file):
+        print(line)
     return 0
 
 

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from mha_course import installed
 from mha_course.installed import PACKAGE, distribution, version
+
+if TYPE_CHECKING:
+    from mha_course.autograder.course import Course
 
 GOOD, WITHOUT, BAD = "ok", "without", "BAD"
 """There; not there, but only needed for what is named; not there, and the course needs it."""
 
 PYTHON = (3, 11)
 ROOM = 2 * 10**9  # bytes for the book and a class that is graded
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CONSTRAINTS = Path(".ci/constraints.txt")
 _MOST_NAMED = 5
 _FOR = {
@@ -31,6 +35,7 @@ _FOR = {
     "widgets": "live figures in JupyterLab",
     "exercises": "`make lab`, and releasing exercises",
     "grading": "`mha-course grade`",
+    "hub": "`make hub`",
     "test": "`make test`",
 }
 """Of each extra of the package, what it is for."""
@@ -167,7 +172,7 @@ def kernel(_: Path) -> Iterator[Look]:
 
 def browser(_: Path) -> Iterator[Look]:
     """Look for a browser that can be driven."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = installed.browser()
     if found:
         yield Look("browser", GOOD, found)
     else:
@@ -220,7 +225,6 @@ def course(folder: Path) -> Iterator[Look]:
     if missing_packages().get("grading"):
         return
     from mha_course.autograder.course import CONFIG, Course
-    from mha_course.autograder.seeds import SECRET_FILE
 
     if not (folder / CONFIG).is_file():
         yield Look(
@@ -230,14 +234,70 @@ def course(folder: Path) -> Iterator[Look]:
     found = Course(folder)
     names = found.assignments()
     yield Look("course", GOOD if names else BAD, f"assignments: {', '.join(names) or 'none'}")
-    secret = folder / SECRET_FILE
-    if not secret.is_file():
-        yield Look("secret", GOOD, "is made when the first submission is graded")
-    elif secret.stat().st_mode & 0o077:
-        yield Look("secret", BAD, f"others can read {secret}", f"chmod 600 {secret}")
-    else:
-        yield Look("secret", GOOD, f"{secret}; keep a copy")
+    yield _secret(found)
     yield _gradebook(found.directory.db_url)
+    yield from _class(found)
+    yield from _exchange(found)
+
+
+def _secret(found: Course) -> Look:
+    """Look for what the hidden tests' numbers are made with."""
+    from mha_course.autograder.course import RECORDS
+    from mha_course.autograder.seeds import SECRET_FILE, SECRET_VARIABLE
+
+    file = found.root / SECRET_FILE
+    if os.environ.get(SECRET_VARIABLE, "").strip():
+        return Look("secret", GOOD, f"that of {SECRET_VARIABLE}")
+    if file.is_file():
+        if file.stat().st_mode & 0o077:
+            return Look("secret", BAD, f"others can read {file}", f"chmod 600 {file}")
+        return Look("secret", GOOD, f"{file}; keep a copy")
+    if any((found.root / RECORDS).glob("*.jsonl")):
+        do = "put a copy of it back; with a new one, students get other numbers than before"
+        return Look("secret", BAD, f"{file} is gone, and a class was graded with it", do)
+    return Look("secret", GOOD, "is made when the first submission is graded")
+
+
+def _class(found: Course) -> Iterator[Look]:
+    """Look at the list of the class and at what late work costs, if the course has them."""
+    from mha_course.classroom.late import LatePolicy, policy
+    from mha_course.classroom.students import LIST, listed
+
+    if (found.root / LIST).exists():
+        try:
+            yield Look("class", GOOD, f"{len(listed(found.root))} students in {LIST}")
+        except ValueError as error:
+            says = " ".join(str(error).split())
+            yield Look("class", BAD, says, f"mend {LIST}, then `mha-course students {LIST}`")
+    if "LatePolicy" in found.app.config:
+        try:
+            chosen = policy(found.app.config)
+        except ValueError as error:
+            yield Look("late work", BAD, str(error), "mend that line")
+        else:
+            if isinstance(chosen, LatePolicy):
+                yield Look("late work", GOOD, chosen.says())
+
+
+def _exchange(found: Course) -> Iterator[Look]:
+    """Look at the folder through which learners fetch and submit, if the course names one."""
+    if "root" not in found.app.config.get("Exchange", {}):
+        return
+    folder = Path(found.app.config.Exchange.root)
+    if not folder.exists():
+        yield Look(
+            "exchange", GOOD, f"{folder} is made with the first `nbgrader release_assignment`"
+        )
+    elif not folder.is_dir():
+        do = f"c.Exchange.root in {found.root}/nbgrader_config.py must name a folder"
+        yield Look("exchange", BAD, f"{folder} is no folder", do)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        yield Look("exchange", BAD, f"you cannot write to {folder}", f"chmod 777 {folder}")
+    elif folder.stat().st_mode & 0o007 != 0o007:
+        says = f"learners with accounts of their own cannot write to {folder}"
+        yield Look("exchange", WITHOUT, says, f"chmod 777 {folder}")
+    else:
+        yield Look("exchange", GOOD, f"{folder}; everybody can write to it")
 
 
 def _gradebook(address: str) -> Look:

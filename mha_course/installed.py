@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib import metadata
 
 PACKAGE = "mha-course"
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+"""Programs that can be driven, the first choice first."""
 
 
 def distribution(name: str) -> metadata.Distribution:
@@ -18,6 +22,11 @@ def distribution(name: str) -> metadata.Distribution:
     """
     installed = (one for one in metadata.distributions(name=name) if one.read_text("METADATA"))
     return next(installed, None) or metadata.distribution(name)
+
+
+def browser() -> str | None:
+    """Return the path of a browser that can be driven, None if there is none on PATH."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 def version(name: str) -> str | None:

@@ -12,14 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-# nbformat brings jsonschema, which would compile a grammar of addresses for more than a second,
-# for checks that notebooks do not ask for; without the package it leaves them out
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-
-from mha_course.autograder.course import CONFIG, Course  # noqa: E402
-from mha_course.autograder.grader import pool  # noqa: E402
-from mha_course.autograder.job import Settings  # noqa: E402
-from mha_course.autograder.sandbox import NOT_ENFORCED  # noqa: E402
+from mha_course.autograder.course import CONFIG, Course
+from mha_course.autograder.grader import pool
+from mha_course.autograder.job import Settings
+from mha_course.autograder.sandbox import NOT_ENFORCED
+from mha_course.classroom import late, students
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -49,6 +46,7 @@ def grade(
         raise ValueError(f"--workers {options.workers}: at least 1 is needed")
     course = Course(Path.cwd())
     settings = _settings(course, options)
+    late.policy(course.app.config)  # refuses what cannot be
     course.sources(options.assignment)  # an unknown assignment leaves no trace
     with course.records(options.assignment).one_grader():
         said, code = _graded(course, settings, options, progress)
@@ -60,7 +58,7 @@ def _graded(
     settings: Settings,
     options: argparse.Namespace,
     progress: Callable[[str, int, int], None],
-) -> tuple[Iterator[str], int]:
+) -> tuple[list[str], int]:
     with contextlib.ExitStack() as at_end:
         first = None
         if not options.scheduler:
@@ -95,8 +93,13 @@ def _graded(
                 progress=progress,
                 waiting=_warn,
             )
-    records = course.records(options.assignment).graded()
-    return lines(options.assignment, planned, summary, records), bool(summary.failures)
+        records = course.records(options.assignment).graded()
+        said = [
+            *lines(options.assignment, planned, summary, records),
+            *students.strangers(course.root, [*summary.graded, *planned.done]),
+            *late.assign_penalties(course, options.assignment, waiting=_warn),
+        ]
+    return said, bool(summary.failures)
 
 
 def lines(

@@ -14,6 +14,8 @@ from mha_course.autograder.findings import Finding
 from mha_course.autograder.sandbox import MB
 from mha_course.autograder.sandbox import Limits as SandboxLimits
 
+_LIMITS = SandboxLimits()
+
 
 class Settings(NamedTuple):
     """What a submission may use, and whether there is a sandbox.
@@ -31,11 +33,11 @@ class Settings(NamedTuple):
 
     cell_seconds: float = 60.0
     total_seconds: float = 600.0
-    memory_mb: int = 2048
+    memory_mb: int = _LIMITS.memory_bytes // MB
     sandbox: bool = True
-    processes: int = 32
-    open_files: int = 256
-    disk_mb: int = 128
+    processes: int = _LIMITS.processes
+    open_files: int = _LIMITS.open_files
+    disk_mb: int = _LIMITS.scratch_bytes // MB
     output_characters: int = 10_000_000
 
     def limits(self) -> SandboxLimits:

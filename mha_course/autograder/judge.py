@@ -79,7 +79,7 @@ _ENDED = (
 _NOT_RAISED = (ExceptionGroup, StopIteration, StopAsyncIteration)
 # The others of these libraries are caught by their own names.
 _LIBRARIES = frozenset({"csv", "decimal", "json", "numpy", "torch"})
-# Names that tests use without importing them, since a cell of the learner's has done so.
+# By their names for a test, the modules whose seed it can set.
 _SEEDS = {"random.seed": random, "numpy.random.seed": np.random, "torch.manual_seed": torch}
 _GENERATORS = (np.random.Generator, torch.Generator)
 # What tests put something else in place of, to see or to decide what happens.
@@ -87,6 +87,7 @@ _REPLACED = {"input": builtins, "print": builtins, "random": random, "randint": 
 _REPLACED |= {"choice": random, "shuffle": random}
 # What a test may ask of a function or a class, though it begins with two underscores.
 _TOLD = frozenset({"__name__", "__qualname__", "__annotations__"})
+# Names that tests use without importing them, since a cell of the learner's has done so.
 _MODULES = {"math": "math", "np": "numpy", "numpy": "numpy", "torch": "torch", "nn": "torch.nn"}
 
 

@@ -16,13 +16,9 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 
-# jsonschema would compile a grammar of addresses for a second and a half, for checks that notebooks
-# do not ask for; without the package it leaves them out
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-
-from mha_course.autograder.control import receive, send  # noqa: E402
-from mha_course.autograder.job import Job, Settings  # noqa: E402
-from mha_course.autograder.submission import grade  # noqa: E402
+from mha_course.autograder.control import receive, send
+from mha_course.autograder.job import Job, Settings
+from mha_course.autograder.submission import grade
 
 
 class _Asked:

@@ -23,6 +23,7 @@ from mha_course.autograder.recorder import record_of
 from mha_course.autograder.records import GRADED, RECORDING
 
 _KEPT = "mha_course"
+_DEFAULT = Settings()
 
 
 class UnreadExporter(NotebookExporter):
@@ -44,14 +45,28 @@ class UnreadExporter(NotebookExporter):
 class JudgeSubmission(NbGraderPreprocessor):  # type: ignore[misc]
     """Put what was handed in into the instructor's notebook, run it in a sandbox, and judge it."""
 
-    cell_seconds = Float(60.0, help="Seconds for one cell").tag(config=True)
-    total_seconds = Float(600.0, help="Seconds for all cells of a notebook").tag(config=True)
-    memory_mb = Integer(2048, help="Megabytes for all that a submission starts").tag(config=True)
-    processes = Integer(32, help="Processes and threads of a submission").tag(config=True)
-    open_files = Integer(256, help="Files that a process may have open").tag(config=True)
-    disk_mb = Integer(128, help="Megabytes that a submission may write").tag(config=True)
-    output_characters = Integer(10_000_000, help="Of all outputs that are kept").tag(config=True)
-    sandbox = Bool(True, help="Whether what is handed in runs in a sandbox").tag(config=True)
+    cell_seconds = Float(_DEFAULT.cell_seconds, help="Seconds for one cell").tag(config=True)
+    total_seconds = Float(_DEFAULT.total_seconds, help="Seconds for all cells of a notebook").tag(
+        config=True
+    )
+    memory_mb = Integer(_DEFAULT.memory_mb, help="Megabytes for all that a submission starts").tag(
+        config=True
+    )
+    processes = Integer(_DEFAULT.processes, help="Processes and threads of a submission").tag(
+        config=True
+    )
+    open_files = Integer(_DEFAULT.open_files, help="Files that a process may have open").tag(
+        config=True
+    )
+    disk_mb = Integer(_DEFAULT.disk_mb, help="Megabytes that a submission may write").tag(
+        config=True
+    )
+    output_characters = Integer(
+        _DEFAULT.output_characters, help="Of all outputs that are kept"
+    ).tag(config=True)
+    sandbox = Bool(_DEFAULT.sandbox, help="Whether what is handed in runs in a sandbox").tag(
+        config=True
+    )
     secret_folder = Unicode("", help="Folder of the course's secret").tag(config=True)
 
     def settings(self) -> Settings:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
 
 from mha_course import __version__
+from mha_course.bundle.archive import write_zip
 from mha_course.bundle.pins import pins
 
 TOP = "multi-head-attention"
@@ -23,7 +22,6 @@ _TEMPLATES = {"README.md": "README.md.in", "Makefile": "Makefile.in"}
 _AS_IT_IS = ("pyproject.toml", "LICENSE")
 _STUBS = ("Task not done yet: write your code here", "*Write your answer here")
 _MARKS = ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS", "BEGIN MARK SCHEME")
-_WHEN = (1980, 1, 1, 0, 0, 0)  # the same files make the same zip file, byte by byte
 
 
 def name() -> str:
@@ -42,19 +40,7 @@ def write_bundle(root: Path, file: Path, book: str = "") -> None:
     Raises:
         ValueError: `root` is no such folder, or an exercise gives an answer away.
     """
-    contents = dict(_contents(root, book))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as bundle:
-            for path, content in sorted(contents.items()):
-                entry = zipfile.ZipInfo(f"{TOP}/{path}", _WHEN)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.external_attr = 0o644 << 16
-                bundle.writestr(entry, content)
-        new.replace(file)
-    finally:
-        new.unlink(missing_ok=True)
+    write_zip(file, TOP, dict(_contents(root, book)))
 
 
 def _contents(root: Path, book: str) -> Iterator[tuple[str, bytes]]:

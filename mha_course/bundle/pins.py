@@ -19,6 +19,7 @@ def pins(extra: str) -> Iterator[str]:
         ValueError: something of it is not installed.
     """
     from packaging.requirements import Requirement  # comes with Jupyter
+    from packaging.utils import canonicalize_name
 
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
@@ -26,7 +27,7 @@ def pins(extra: str) -> Iterator[str]:
     while waiting:
         wanted = waiting.pop()
         for chosen in ("", *wanted.extras):
-            key = (_plain(wanted.name), chosen)
+            key = (canonicalize_name(wanted.name), chosen)
             if key in seen:
                 continue
             seen.add(key)
@@ -45,7 +46,3 @@ def pins(extra: str) -> Iterator[str]:
     for left_out in (PACKAGE, *_TOOLS):
         found.pop(left_out, None)
     yield from (f"{name}=={version}" for name, version in sorted(found.items()))
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "-").replace(".", "-")

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mha_course.whole_file import write_whole
+
 Data = dict[str, Any]
 """What an experiment measured: nested dicts and lists of numbers, strings and truth values."""
 
@@ -82,9 +84,7 @@ def write(result: Result, path: Path) -> None:
     text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
     # a list of numbers on one line
     text = re.sub(r"\[\s+([^][{}\"]+?)\s+\]", lambda m: f"[{' '.join(m[1].split())}]", text)
-    half = path.with_name(path.name + ".half")
-    half.write_text(text + "\n", encoding="utf-8")
-    half.replace(path)
+    write_whole(path, f"{text}\n".encode())
 
 
 def rounded(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mha_course.grading.assignment import Assignment, Task
 from mha_course.grading.bank import Bank, Wrong, generic
+from mha_course.grading.form import form
 from mha_course.grading.sitting import Answer, Outcome, sit, without_markers
 from mha_course.grading.source_mutants import source_mutants
 
@@ -54,7 +55,7 @@ class Audit(NamedTuple):
 def audit(
     assignment: Assignment,
     release: Assignment,
-    bank: Bank,
+    bank: Bank | None,
     *,
     mutate: bool = True,
     progress: Progress = lambda *_: None,
@@ -64,11 +65,12 @@ def audit(
     Args:
         assignment: With solutions and hidden tests.
         release: As learners get it.
-        bank: Wrong and right answers.
+        bank: Wrong and right answers; None if nobody has written any yet.
         mutate: Whether to try mutants as well, which takes longest.
         progress: Called with the kind of step, how many are done, and of how many.
     """
-    problems = _shortages(assignment, bank)
+    problems = form(assignment, release) + _shortages(assignment, bank)
+    bank = _known(assignment, bank)
     outcomes = sit(assignment, {})
     problems += [
         f"the solution fails {name}: {o.says}" for name, o in outcomes.items() if not o.passed
@@ -143,8 +145,13 @@ def table(audits: list[Audit]) -> list[str]:
     return found
 
 
-def _shortages(assignment: Assignment, bank: Bank) -> list[str]:
+def _shortages(assignment: Assignment, bank: Bank | None) -> list[str]:
     """Say what the bank lacks."""
+    if bank is None:
+        return [
+            "it has no bank of wrong and right answers, so only the solution, empty answers and "
+            "changes to the solution were tried; `mha-course new-task` shows what a bank is"
+        ]
     problems = []
     for task in assignment.autograded:
         wrong = sum(entry.task == task.name for entry in bank.wrong)
@@ -157,8 +164,20 @@ def _shortages(assignment: Assignment, bank: Bank) -> list[str]:
     known = {task.name for task in assignment.autograded}
     strange = {one.task for one in bank.wrong} | {one.task for one in bank.right}
     return problems + [
-        f"the bank has answers to {name}, which is no task" for name in strange - known
+        f"the bank has answers to {name}, which is no task" for name in sorted(strange - known)
     ]
+
+
+def _known(assignment: Assignment, bank: Bank | None) -> Bank:
+    """Return the bank without answers to what is no task."""
+    if bank is None:
+        return Bank([], [], {})
+    known = {task.name for task in assignment.autograded}
+    return Bank(
+        [one for one in bank.wrong if one.task in known],
+        [one for one in bank.right if one.task in known],
+        bank.equivalent,
+    )
 
 
 def _of_wrong(assignment: Assignment, wrong: Wrong) -> list[str]:

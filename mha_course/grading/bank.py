@@ -1,7 +1,8 @@
 """Answers that we wrote ourselves to test the tests: wrong ones, and right ones in other styles.
 
-A bank is a Python file beside the tests, `tests/exercises/NAME.py`, with the lists WRONG and RIGHT
-and the dictionary EQUIVALENT. `generic` adds the answers that are wrong for every task.
+A bank is a Python file, `tests/exercises/NAME.py` or in a course folder of one's own
+`banks/NAME.py`, with the lists WRONG and RIGHT and the dictionary EQUIVALENT. `generic` adds the
+answers that are wrong for every task.
 """
 
 from __future__ import annotations
@@ -66,14 +67,31 @@ class Bank(NamedTuple):
     equivalent: dict[str, str]
 
 
+def bank_file(name: str, folder: Path | None = None) -> Path:
+    """Return where the bank of an assignment is: Python's names have no hyphens.
+
+    Args:
+        name: Of the assignment.
+        folder: With the banks; by default where they are in the repository, or else `banks`.
+    """
+    in_repository = Path("tests", "exercises")
+    folder = folder or (in_repository if in_repository.is_dir() else Path("banks"))
+    return folder / f"{name.replace('-', '_')}.py"
+
+
 def read_bank(path: str | Path) -> Bank:
     """Run the file of a bank, and return what it defines.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a list is missing.
+        ValueError: it stops with an error, or a list is missing.
     """
-    names = runpy.run_path(str(path))
+    try:
+        names = runpy.run_path(str(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} cannot be run ({type(error).__name__}: {error})") from error
     missing = [name for name in ("WRONG", "RIGHT", "EQUIVALENT") if name not in names]
     if missing:
         raise ValueError(f"{path} does not define {', '.join(missing)}")

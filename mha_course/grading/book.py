@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 PAGES: dict[str, tuple[str, ...]] = {
     "one-head-is-not-enough": (
@@ -111,12 +112,29 @@ def book_link(page: str, anchor: str) -> str:
     return f"{base}/{link}" if base else link
 
 
+def built_book(folder: Path) -> str:
+    """Return the address of the book: MHA_BOOK_URL, or the one that is built beside a folder.
+
+    Empty if there is neither.
+    """
+    if told := os.environ.get("MHA_BOOK_URL", "").strip():
+        return told
+    for parent in folder.resolve().parents:
+        if (parent / "_build" / "html" / "index.html").is_file():
+            return (parent / "_build" / "html").as_uri()
+    return ""
+
+
 def section_link(anchor: str) -> str:
     """Link to the section with this anchor, whichever page holds it.
+
+    An instructor's own task can point to a page of their own: an address is its own link.
 
     Raises:
         ValueError: no page has such a section.
     """
+    if anchor.startswith("https://"):
+        return anchor
     return book_link(page_of(anchor), anchor)
 
 

@@ -13,6 +13,7 @@ from nbgrader.preprocessors import Execute
 from nbgrader.utils import determine_grade
 
 from mha_course.grading.assignment import Assignment, Task, read_assignment
+from mha_course.grading.book import built_book
 
 TIMEOUT = 60  # seconds for a cell, as in nbgrader_config.py
 
@@ -55,7 +56,7 @@ def check_notebook(path: str | Path) -> list[Verdict]:
         raise ValueError(f"{path} has no tasks: it is not an assignment of the course")
     folder = assignment.path.resolve().parent
     execute = Execute(timeout=TIMEOUT, error_on_timeout=_TOO_LONG, extra_arguments=_QUIET_KERNEL)
-    with patch.dict(os.environ, _book(folder)):  # the kernel inherits it
+    with patch.dict(os.environ, MHA_BOOK_URL=built_book(folder)):  # the kernel inherits it
         execute.preprocess(assignment.notebook, {"metadata": {"path": str(folder)}})
     return [_verdict(assignment, task) for task in assignment.tasks]
 
@@ -85,16 +86,6 @@ _TOO_LONG = {
     "evalue": "",
     "traceback": [f"This cell ran for more than {TIMEOUT} seconds. Is there an endless loop?"],
 }
-
-
-def _book(folder: Path) -> dict[str, str]:
-    """Say where links lead: to the book built beside the exercises, unless told otherwise."""
-    if os.environ.get("MHA_BOOK_URL"):
-        return {}
-    for parent in folder.parents:
-        if (parent / "_build" / "html" / "index.html").is_file():
-            return {"MHA_BOOK_URL": (parent / "_build" / "html").as_uri()}
-    return {}
 
 
 def _verdict(assignment: Assignment, task: Task) -> Verdict:

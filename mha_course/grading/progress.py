@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from mha_course.grading.assignment import Assignment, Task, read_assignments
+from mha_course.whole_file import write_whole
 
 KEPT = ".progress.json"
 """File beside the assignments that keeps what was found, so that only changed ones run again."""
@@ -93,6 +94,29 @@ def lines(standings: list[Standing]) -> Iterator[str]:
     yield f"next: {task.number} · {task.title} ({task.minutes} min), in {first.assignment.path}"
 
 
+def short(task: Task) -> str:
+    """Return a task's number as it stands in a link: 3, or w2 for a written one."""
+    return ("w" if task.written else "") + task.number.split()[-1]
+
+
+def link(standings: list[Standing], book: str) -> str:
+    """Return the address of the book's page that shows what is done.
+
+    What follows the # stays in the browser that opens it.
+
+    Args:
+        standings: Of all assignments.
+        book: Address of the built book.
+    """
+    done = {
+        one.assignment.name: ".".join(
+            short(task) for task in one.assignment.tasks if task not in one.left
+        )
+        for one in standings
+    }
+    return f"{book.rstrip('/')}/chapters/your-progress.html#{urlencode(done)}"
+
+
 def _reachable(one: Standing) -> int:
     return sum(task.points for task in one.assignment.autograded)
 
@@ -122,9 +146,8 @@ class _Kept:
         mine = {"digest": digest, "points": one.points, "done": sorted(one.done)}
         self._found[one.assignment.name] = mine
         with contextlib.suppress(OSError):
-            new = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-            new.write_text(json.dumps(self._found, indent=1) + "\n", encoding="utf-8")
-            new.replace(self._file)
+            text = json.dumps(self._found, indent=1) + "\n"
+            write_whole(self._file, text.encode())
 
 
 def _digest(folder: Path) -> str:

@@ -55,23 +55,31 @@ def submission(released: NotebookNode, solution: NotebookNode, student: Student)
     return notebook
 
 
+def environment(scratch: Path) -> dict[str, str]:
+    """Return an environment with nothing from, and nothing into, the settings of who runs tests.
+
+    Args:
+        scratch: The home folder in it.
+    """
+    return os.environ | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        "MHA_BOOK_URL": BOOK_URL,
+        "OMP_NUM_THREADS": "1",
+        "HOME": str(scratch),
+        "IPYTHONDIR": str(scratch / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(scratch / "config"),
+        "JUPYTER_DATA_DIR": str(scratch / "data"),
+        "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
+    }
+
+
 class Course:
     """A folder with a copy of the course, in which nbgrader runs as a subprocess."""
 
     def __init__(self, folder: Path, scratch: Path, assignment: str = "heads") -> None:
         self.folder = folder
         self.assignment = assignment
-        self.env = os.environ | {
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-            "MHA_BOOK_URL": BOOK_URL,
-            "OMP_NUM_THREADS": "1",
-            # nothing from, and nothing into, the settings of whoever runs the tests
-            "HOME": str(scratch),
-            "IPYTHONDIR": str(scratch / "ipython"),
-            "JUPYTER_CONFIG_DIR": str(scratch / "config"),
-            "JUPYTER_DATA_DIR": str(scratch / "data"),
-            "JUPYTER_RUNTIME_DIR": str(scratch / "runtime"),
-        }
+        self.env = environment(scratch)
         shutil.copy(REPOSITORY / "nbgrader_config.py", folder)
         shutil.copytree(
             REPOSITORY / "solutions",

@@ -12,11 +12,11 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from mha_course import cli
+from mha_course.autograder.seeds import SECRET_FILE, SECRET_VARIABLE, course_secret, student_seed
 from mha_course.grading.assignment import Assignment, read_assignment, read_assignments
 from mha_course.grading.audit import audit
 from mha_course.grading.bank import Bank, Right, Wrong, generic, read_bank, zeros
 from mha_course.grading.fixtures import SEED_VARIABLE, Draw, drawn
-from mha_course.autograder.seeds import SECRET_FILE, SECRET_VARIABLE, course_secret, student_seed
 from mha_course.grading.sitting import sit, without_hidden_tests
 from mha_course.grading.source_mutants import source_mutants
 
@@ -56,6 +56,18 @@ WRITTEN = """## Written task 1 · Why
 """
 
 
+START = """# Numbers
+
+Two tasks: about 12 minutes in all. **Points:** 5."""
+ANSWER = """### BEGIN SOLUTION
+**Model answer.** Because.
+
+| Points | For |
+|---|---|
+| 3 | The reason |
+### END SOLUTION"""
+
+
 def cell(kind, source: str, grade_id: str, **metadata):
     marks = {"grade_id": grade_id, "grade": False, "solution": False, "locked": False}
     return kind(source, metadata={"nbgrader": marks | metadata})
@@ -64,12 +76,12 @@ def cell(kind, source: str, grade_id: str, **metadata):
 def notebook(card: str = CARD, test: str = TEST, points: int = 2):
     made = new_notebook()
     made.cells = [
-        cell(new_markdown_cell, "# Numbers\n\nTwo tasks.", "start", locked=True),
+        cell(new_markdown_cell, START, "start", locked=True),
         cell(new_markdown_cell, card, "card-twice", locked=True),
         cell(new_code_cell, SOLUTION, "twice", solution=True),
         cell(new_code_cell, test, "test_twice", grade=True, locked=True, points=points),
         cell(new_markdown_cell, WRITTEN, "card-why", locked=True),
-        cell(new_markdown_cell, "Because.", "why", grade=True, solution=True, points=3),
+        cell(new_markdown_cell, ANSWER, "why", grade=True, solution=True, points=3),
     ]
     return made
 
@@ -82,6 +94,7 @@ def course(tmp_path: Path) -> Path:
         made = notebook(test=TEST if folder == "solutions" else without_hidden_tests(TEST))
         if folder == "exercises":
             made.cells[2].source = "def twice(x):\n    raise NotImplementedError('not done yet')"
+            made.cells[5].source = "*Write your answer here.*"
         nbformat.write(made, tmp_path / folder / "numbers" / "numbers.ipynb")
     (tmp_path / "banks").mkdir()
     (tmp_path / "banks" / "numbers.py").write_text(
@@ -323,8 +336,7 @@ def test_the_audit_sees_what_is_wrong_with_a_bank(course: Path) -> None:
     assert "twice, right (none): test_twice fails" in problems(course, good._replace(right=more))
     assert "has 4 wrong and 3 right" in problems(course, good._replace(wrong=good.wrong[1:]))
     more = [*good.wrong, Wrong("thrice", "none", "1", "wrong")]
-    with pytest.raises(KeyError):
-        problems(course, good._replace(wrong=more))
+    assert "answers to thrice, which is no task" in problems(course, good._replace(wrong=more))
 
 
 def test_the_audit_sees_a_weak_test(course: Path) -> None:

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mha_course.autograder.report.similarity import similar
 from mha_course.autograder.report.summary import summarise
 from mha_course.autograder.report.table import csv_text
 from mha_course.autograder.report.words import lead, look
+from mha_course.whole_file import write_whole
 
 _DIGEST = re.compile(r'<meta name="table" content="([0-9a-f]{64})">')
 _HEAD = 2000  # bytes of a page in which its marks are
@@ -52,8 +52,8 @@ def report(
     text = html_page(summary, found, tasks, table.name, hashlib.sha256(rows).hexdigest())
     folder.mkdir(parents=True, exist_ok=True)
     mode = 0o660 if course.directory.groupshared else 0o600  # names and grades are in it
-    _write(table, rows, mode)
-    _write(page, text.encode("utf-8", "replace"), mode)
+    write_whole(table, rows, mode)
+    write_whole(page, text.encode("utf-8", "replace"), mode)
     said = [*lead(summary), "", *(f"look at: {says}" for says, _ in look(classroom, found))]
     return [*said, f"written: {page}", f"written: {table}"], 0
 
@@ -80,16 +80,3 @@ def _in_the_way(file: Path, why: str) -> None:
     raise ValueError(
         f"{file} exists and {why}; give another --output FOLDER, or --force to replace it"
     )
-
-
-def _write(file: Path, content: bytes, mode: int) -> None:
-    """Write a file that is whole at any moment."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as written:
-            written.write(content)
-        os.chmod(name, mode)
-        os.replace(name, file)
-    except BaseException:
-        os.unlink(name)
-        raise
