@@ -5,8 +5,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Processes that share the tests: one for each core, at most 4; WORKERS=0 for none
-WORKERS ?= logical
+PROXY := deploy/node_modules/.ready
+# Processes that share the tests: one more than cores, for many tests wait for a server or a browser,
+# and at most 4; WORKERS=0 for none
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)
 
 # Made by `make book` when all went well; older than what the book is made of, it is made again
 BUILT := _build/.book
@@ -14,7 +16,7 @@ SOURCES := _config.yml _toc.yml references.bib $(shell find chapters mha_course 
   -not -path '*/.*' -not -path '*/__pycache__/*' -not -path 'mha_course/pdf/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test lab exercises lint links lock clean
+.PHONY: help book pdf release test test-slow test-all check hub hub-clean lab exercises lint screenshots links lock clean
 
 # nbgrader and the notebook tests call jupyter, alembic and others by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -44,17 +46,42 @@ $(BUILT): $(READY) $(SOURCES)
 pdf: $(BUILT) ## Print the book into _build/pdf, as one PDF; needs Chromium or Chrome
 	@$(BIN)/python -m mha_course.pdf
 
-test: book ## Run what must hold: lint, types, tests, notebooks, the site, grading
+release: $(READY) ## Make all files of a release into dist/VERSION: site, PDF, exercises, package
+	@$(BIN)/python -m mha_course.release --check
+	@$(MAKE) book
+	@$(MAKE) pdf
+	@$(BIN)/python -m mha_course.release
+
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
+
+test: book check ## Run what must hold: lint, types, tests, notebooks, the site, grading
+	$(PYTEST) -m "not slow"
+
+test-all: book check $(PROXY) ## Run all tests at once, as CI does
+	$(PYTEST)
+
+check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 -m "not slow"
 
-test-slow: book ## Run the rest: experiments anew, the exercises' audit, graders that are killed
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 -m slow
+test-slow: book $(PROXY) ## Run the rest: experiments anew, the exercises' audit, graders that are killed
+	$(PYTEST) -m slow
 
 lab: $(READY) ## Open the exercises in JupyterLab
-	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises
+	@# with settings by which the chapters, text, open as notebooks
+	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises
+
+# What the hub puts before its servers; Node itself comes with the packages of $(READY)
+$(PROXY): deploy/package-lock.json | $(READY)
+	$(BIN)/npm ci --prefix deploy --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+hub: $(READY) $(PROXY) ## Start a JupyterHub for a trial class; as root (FOLDER=, PORT=, STUDENTS=)
+	@$(BIN)/python -m deploy.hub $(if $(FOLDER),--folder "$(FOLDER)") $(if $(PORT),--port "$(PORT)") $(if $(STUDENTS),--students "$(STUDENTS)")
+
+hub-clean: $(READY) ## Remove the trial class and its accounts, after asking; as root (FOLDER=)
+	@$(BIN)/python -m deploy.hub --remove $(if $(FOLDER),--folder "$(FOLDER)")
 
 exercises: $(READY) ## Make exercises/ anew from solutions/
 	for folder in solutions/*/; do $(BIN)/nbgrader generate_assignment --force "$$(basename $$folder)" || exit 1; done
@@ -63,6 +90,9 @@ lint: $(READY) ## Format the code and show what lint and types say
 	$(BIN)/ruff format .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+screenshots: $(READY) ## Take the pictures of the guide anew, in a class that runs by itself; look at them
+	MHA_SCREENSHOTS=chapters/_static/walks $(BIN)/python -m pytest -q tests/classroom/test_walk.py
 
 links: $(READY) ## Follow every link to another site; needs the network
 	$(BIN)/jupyter-book build -n --builder linkcheck .

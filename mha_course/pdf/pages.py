@@ -11,13 +11,15 @@ from datetime import date
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import jinja2
 import yaml
 from bs4 import BeautifulSoup, Tag
 from bs4.element import PageElement
+
+from mha_course.pdf.citation import authors
 
 FIRST = "chapters/start.html"  # its sidebar names all others
 FOLDER = posixpath.dirname(FIRST)
@@ -102,7 +104,7 @@ def whole_book(site: Path, citation: Path, base: str, today: date) -> str:
         chapters=chapters,
         parts=[(part, list(some)) for part, some in groupby(chapters, key=lambda c: c.part)],
         cited=cited,
-        authors=", ".join(_names(cited)),
+        authors=", ".join(authors(cited)),
         address=address and address["href"],
         released=_written(cited["date-released"]),
         today=_written(today),
@@ -153,14 +155,6 @@ def _titled(heading: Tag) -> str:
     return own.decode_contents()
 
 
-def _names(cited: Mapping[str, Any]) -> list[str]:
-    """Return the names of the authors, people and others."""
-    return [
-        author.get("name") or f"{author['given-names']} {author['family-names']}"
-        for author in cited["authors"]
-    ]
-
-
 def _written(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
@@ -188,6 +182,7 @@ def _prepare(chapter: Chapter, names: Mapping[str, str], base: str, listed: set[
     for link in chapter.article.select("a[href]"):
         _lead(link, chapter, names, listed)
     for picture in chapter.article.select("img[src]"):
+        picture.attrs.pop("loading", None)  # on paper, nothing comes into view later
         source = str(picture["src"])
         if not urlsplit(source).scheme:
             picture["src"] = posixpath.normpath(f"{base}/{FOLDER}/{source}")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from io import BytesIO
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 from pypdf import PdfReader
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+from mha_course.installed import browser
+
 _PATIENCE = 600_000  # milliseconds; on an idle machine a book takes seconds
 _NUMBER = """numbers => {
     for (const link of document.querySelectorAll(".book-contents a"))
@@ -27,9 +27,8 @@ def browser_on_path() -> str:
     Raises:
         NoBrowserError: there is none.
     """
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
+    if path := browser():
+        return path
     raise NoBrowserError(
         "printing needs Chromium or Chrome on PATH: apt install chromium, or install Chrome"
     )
@@ -51,8 +50,8 @@ def print_page(page_file: Path) -> bytes:
     problems: list[str] = []
     chromium = browser_on_path()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
-        page = browser.new_page(offline=True)
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu"])
+        page = opened.new_page(offline=True)
         page.set_default_timeout(_PATIENCE)
         page.on("requestfailed", lambda request: problems.append(f"cannot load {request.url}"))
         page.emulate_media(media="print", color_scheme="light")
@@ -66,7 +65,7 @@ def print_page(page_file: Path) -> bytes:
         printed = page.pdf(
             prefer_css_page_size=True, print_background=True, outline=True, tagged=True
         )
-        browser.close()
+        opened.close()
     return printed
 
 
