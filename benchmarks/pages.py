@@ -28,6 +28,7 @@ import torch
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.timing import conditions, write_json
+from mha_course import installed
 
 MOST_BYTES, MOST_SHIFT, MOST_SECONDS = 400 * 1024, 0.05, 3.0
 SLOWER = 4
@@ -86,13 +87,13 @@ def main() -> int:
     )
     visits = []
     with _served(options.folder) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        opened = playwright.chromium.launch(
             executable_path=options.chromium, args=["--no-sandbox", "--disable-gpu"]
         )
         for page in pages:
-            visits.append(visit(browser, address, page))
+            visits.append(visit(opened, address, page))
             print(_row(visits[-1]), flush=True)
-        browser.close()
+        opened.close()
     heaviest = max(visits, key=lambda one: one.bytes)
     over = [one for one in visits if one.over()]
     print(
@@ -203,7 +204,7 @@ def _options() -> argparse.Namespace:
         prog="python -m benchmarks.pages", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("--folder", type=Path, default=Path("_build/html"), metavar="FOLDER")
-    parser.add_argument("--chromium", default="/usr/bin/chromium", metavar="FILE")
+    parser.add_argument("--chromium", default=installed.browser(), metavar="FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the numbers there")
     return parser.parse_args()
 

@@ -16,15 +16,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from mha_course.pdf.citation import authors
+
 FILE = Path(__file__).parents[1] / "CITATION.cff"
-
-
-def authors(given: dict[str, Any]) -> list[str]:
-    """Return the names of all authors, people and others."""
-    return [
-        author.get("name") or f"{author['given-names']} {author['family-names']}"
-        for author in given["authors"]
-    ]
 
 
 def sentence(given: dict[str, Any], site: str) -> str:

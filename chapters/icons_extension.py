@@ -1,8 +1,9 @@
 """Sphinx extension: icons are drawn in the pages, and the script with all 2,000 of them goes.
 
-The theme loads Font Awesome as a script of 1.5 MB, which looks for `<i class="fa-…">` and draws a
-handful of icons, later than all the rest. Here the same drawings stand in the pages from the start.
-Its style sheet shows others by fonts of 180 KB; here they are masks with the same drawings.
+The theme loads Font Awesome as a script of 1.5 MB, which looks for `<i class="fa-…">` and for
+`<span class="fa-…">`, and draws a handful of icons, later than all the rest. Here the same drawings
+stand in the pages from the start. Its style sheet shows others by fonts of 180 KB; here they are
+masks with the same drawings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ SCRIPT = "scripts/fontawesome.js"
 STYLES = ("styles/pydata-sphinx-theme.css", "styles/sphinx-book-theme.css")
 FONTS = "vendor/fontawesome"
 _TAG = re.compile(
-    r'<i class="(?P<classes>[^"]*\bfa[bsr]?\b[^"]*|[^"]*\bfa-solid\b[^"]*)"[^>]*></i>'
+    r'<(?P<tag>i|span) class="(?P<classes>[^"]*\bfa(?:[bsr]|-solid|-regular|-brands)?\b[^"]*)"'
+    r"(?P<rest>[^>]*)></(?P=tag)>"
 )
 _LOADED = re.compile(rf"<(?:script|link)\b[^>]*{re.escape(SCRIPT)}[^>]*>(?:</script>)?\s*")
 _STYLES = {"fa", "fas", "far", "fab", "fa-solid", "fa-regular", "fa-brands", "fa-lg", "fa-fw"}
@@ -51,7 +53,9 @@ def draw_icons(app: Sphinx, error: Exception | None) -> None:
     drawings = script.read_text(encoding="utf-8")
     for file in Path(app.outdir).rglob("*.html"):
         text = file.read_text(encoding="utf-8")
-        drawn = _TAG.sub(lambda tag: _svg(tag["classes"], drawings), _LOADED.sub("", text))
+        drawn = _TAG.sub(
+            lambda tag: _svg(tag["classes"], tag["rest"], drawings), _LOADED.sub("", text)
+        )
         if drawn != text:
             file.write_text(drawn, encoding="utf-8")
     for name in STYLES:
@@ -64,8 +68,9 @@ def draw_icons(app: Sphinx, error: Exception | None) -> None:
         rest.unlink()
 
 
-def _svg(classes: str, drawings: str) -> str:
+def _svg(classes: str, attributes: str, drawings: str) -> str:
     """Return the drawing of an icon, as the script would make it."""
+    hidden = "" if "aria-hidden" in attributes else ' aria-hidden="true"'
     names = [
         word.removeprefix("fa-")
         for word in classes.split()
@@ -80,7 +85,7 @@ def _svg(classes: str, drawings: str) -> str:
         raise LookupError(f"the theme has no icon {names[0]!r}")
     width, height, path = found[-1]  # outlines come before what is filled
     return (
-        f'<svg class="svg-inline--fa {classes}" aria-hidden="true" '
+        f'<svg class="svg-inline--fa {classes}"{attributes}{hidden} '
         f'viewBox="0 0 {width} {height}"><path fill="currentColor" d="{path}"></path></svg>'
     )
 

@@ -2,8 +2,13 @@
 
     MHA_SITE_URL         where the book will be: canonical addresses, a sitemap, pictures for links
     MHA_REPOSITORY_URL   where its source is: links to edit a page, and to report what is wrong
+    MHA_HUB_URL          a JupyterHub with nbgitpuller: a button opens the page there, as a notebook
+    MHA_LAB_URL          in its place, a JupyterLab that runs in the course's folder: `make lab`
 
-Both come from the environment, as `.github/workflows/publish.yml` sets them: a copy of the course
+A hub fetches the course from its repository. It needs what requirements.txt has, and JupyterLab's
+settings of the folder .jupyter, with which text notebooks open as notebooks.
+
+All come from the environment, as `.github/workflows/publish.yml` sets them: a copy of the course
 says where it is itself. Without them the book is complete, and names no address.
 """
 
@@ -13,15 +18,17 @@ import os
 from html import escape
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from sphinx.application import Sphinx
 from sphinx.errors import ConfigError
 
 SITE, REPOSITORY = "MHA_SITE_URL", "MHA_REPOSITORY_URL"
+HUB, LAB = "MHA_HUB_URL", "MHA_LAB_URL"
+BRANCH = "main"  # the theme's, too
 
 
-def _address(variable: str) -> str:
+def address(variable: str) -> str:
     """Return the address in an environment variable, without a slash at its end.
 
     Raises:
@@ -38,13 +45,13 @@ def _address(variable: str) -> str:
 def say_where(_app: Sphinx, config: Any) -> None:
     """Put the addresses into the settings of the theme and of the extensions that need them."""
     config.ogp_site_name = config.html_title
-    if site := _address(SITE):
+    if site := address(SITE):
         config.html_baseurl = config.ogp_site_url = f"{site}/"
         config.sitemap_url_scheme = "{link}"  # the book has one language and one version
         config.sitemap_excludes = ["search.html", "genindex.html"]
     else:
         config.ogp_social_cards = {"enable": False}  # a picture needs an address
-    if repository := _address(REPOSITORY):
+    if repository := address(REPOSITORY):
         config.html_theme_options = {
             **config.html_theme_options,
             "repository_url": repository,
@@ -56,6 +63,51 @@ def say_where(_app: Sphinx, config: Any) -> None:
             "use_issues_button": True,
             "use_edit_page_button": True,
         }
+
+
+def in_jupyterlab(page: str) -> str:
+    """Return the address at which a page opens as a notebook in JupyterLab; empty without one.
+
+    Args:
+        page: Its path without ".md", as in chapters/notation.
+
+    Raises:
+        ConfigError: there is a hub, and no repository from which it could fetch the course.
+    """
+    lab, hub, repository = address(LAB), address(HUB), address(REPOSITORY)
+    if lab:
+        return f"{lab}/lab/tree/{page}.md"
+    if not hub:
+        return ""
+    if not repository:
+        raise ConfigError(
+            f"{HUB} is set, and {REPOSITORY} is not: the hub fetches the course from there"
+        )
+    folder = repository.rpartition("/")[2].removesuffix(".git")
+    query = urlencode(
+        {
+            "repo": repository,
+            "branch": BRANCH,
+            "targetpath": folder,
+            "urlpath": f"lab/tree/{folder}/{page}.md",
+        }
+    )
+    return f"{hub}/hub/user-redirect/git-pull?{query}"
+
+
+def add_jupyterlab_button(
+    _app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: object
+) -> None:
+    """Put a button beside the one for downloads, on pages that are notebooks."""
+    if context.get("ipynb_source") and (where := in_jupyterlab(page)):
+        button = {
+            "type": "link",
+            "url": escape(where),
+            "tooltip": "Open in JupyterLab",
+            "icon": "fas fa-rocket",
+            "label": "jupyterlab-button",
+        }
+        context["header_buttons"].append(button)
 
 
 def write_first_page(app: Sphinx, error: Exception | None) -> None:
@@ -87,8 +139,10 @@ def write_first_page(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.setup_extension("sphinxext.opengraph")
-    if _address(SITE):
+    if address(SITE):
         app.setup_extension("sphinx_sitemap")
     app.connect("build-finished", write_first_page, priority=900)  # after Jupyter Book
+    # after the theme's own buttons, and after notebook_extension
+    app.connect("html-page-context", add_jupyterlab_button, priority=502)
     app.connect("config-inited", say_where, priority=100)  # before those who use the settings
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from mha_course.heads import TextModel
+from mha_course.installed import BROWSERS
 
 # Files whose parameters are pages or assignments that share nothing: each is a piece of work.
 # The tests of any other file stay in one process, which makes what they share only once.
@@ -63,18 +64,21 @@ def require(*names: str, hint: str) -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    chromium = require(
-        "chromium",
-        "chromium-browser",
-        "google-chrome",
-        hint="apt install chromium, or install Chrome",
-    )
+    chromium = require(*BROWSERS, hint="apt install chromium, or install Chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page; tests that need another one have it under the same name."""
+    page = browser.new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture(scope="session")

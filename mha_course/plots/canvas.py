@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 # Stand-ins: matplotlib draws with these, and the page replaces them. Safe for colour-blind
 # readers (after Okabe and Ito 2008), and at least 3:1 against the page in both schemes.
 INK = "#010203"
+PAGE = "#fdfeff"
 BLUE = "#0072b2"
 ORANGE = "#c27400"
 GREEN = "#00835c"
@@ -40,6 +41,7 @@ DARK = {
     HEAT: "#0f6aa5",
 }
 _DARK_TEXT = "#e6edf3"  # lighter than the page's text, so that it can be read on a full cell
+_PAGE = "var(--pst-color-background,var(--jp-layout-color0,Canvas))"  # of the book, of JupyterLab
 _MAX_WIDTH = 1.7  # pixels per point at most, so that a small figure is not blown up
 
 _RC: dict[Any, Any] = {
@@ -236,6 +238,7 @@ def _adapt(svg: str, prefix: str, description: str) -> str:
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
 
     svg = re.sub(INK, "currentColor", svg, flags=re.IGNORECASE)
+    svg = re.sub(PAGE, _PAGE, svg, flags=re.IGNORECASE)
     for colour in DARK:
         svg = re.sub(colour, f"var({_variable(colour)},{colour})", svg, flags=re.IGNORECASE)
     svg = re.sub(r"'DejaVu Sans'(, [^;\"]+)?", "system-ui, 'DejaVu Sans', sans-serif", svg)

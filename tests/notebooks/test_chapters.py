@@ -18,8 +18,11 @@ NO_FRAME = {
     "references": "a list",
     "glossary": "to look up",
     "for-instructors": "for those who teach",
+    "running-a-class": "steps to follow",
     "grading-a-class": "for those who teach",
+    "class-on-jupyterhub": "for those who teach",
     "exercises": "lists of the tasks; the exercises are notebooks",
+    "your-progress": "what the reader's browser has kept",
 }
 NOTEBOOKS = [chapter for chapter in CHAPTERS if "kernelspec:" in chapter.read_text("utf-8")]
 FRAMED = [chapter for chapter in CHAPTERS if chapter.stem not in NO_FRAME]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import jupytext
 import pytest
+from notebook_extension import Rest, notebook, shows_code
 
 ROOT = Path(__file__).parents[2]
 CHAPTERS = [
@@ -45,14 +46,22 @@ def test_there_are_chapters_and_solutions() -> None:
 @pytest.mark.slow  # `make book` has run their cells by now, as notebooks they run once more
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs(chapter: Path, tmp_path: Path) -> None:
-    # a place like its own: a chapter reads what is beside it
-    for place in ("chapters/data", "benchmarks", "solutions", "exercises", "references.bib"):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).symlink_to(ROOT / place)
-    notebook = tmp_path / "chapters" / f"{chapter.stem}.ipynb"
-    jupytext.write(jupytext.read(chapter), notebook)
+    text = chapter.read_text(encoding="utf-8")
+    if shows_code(text):
+        # as a reader downloads it: it lies anywhere, and nothing is beside it
+        made = notebook(text, Rest())
+        file = tmp_path / f"{chapter.stem}.ipynb"
+    else:
+        # a place like its own: it reads what is beside it
+        made = jupytext.reads(text, fmt="md:myst")
+        (tmp_path / "chapters").mkdir()
+        beside = [ROOT / name for name in ("benchmarks", "solutions", "exercises", "_toc.yml")]
+        for place in (*beside, ROOT / "references.bib", *(ROOT / "chapters").iterdir()):
+            (tmp_path / place.relative_to(ROOT)).symlink_to(place)
+        file = tmp_path / "chapters" / f"{chapter.stem}.ipynb"
+    jupytext.write(made, file)
 
-    result = run_under_nbval(notebook)
+    result = run_under_nbval(file)
 
     assert result.returncode == 0, result.stdout
 

@@ -11,6 +11,14 @@ from mha_course.widgets.live import MODULES, bundle
 
 CLOSE = 1e-5
 
+# A browser's storage: forbidden by the reader, full, or with somebody else's value
+BROKEN_STORAGE = [
+    "Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); } });",
+    "Storage.prototype.setItem = () => { throw new Error('full'); };",
+    "Storage.prototype.getItem = () => '{not json';",
+    "Storage.prototype.getItem = () => '42';",
+]
+
 
 def call(page: Page, module: str, expression: str, given: Any = None) -> Any:
     """Evaluate an expression in which the exports of a module are names, and `given` is data."""

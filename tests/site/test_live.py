@@ -11,19 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from live_pages import CLOSE, call
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Locator, Page
 
 from mha_course import attention_weights, causal_mask, head_dim, split_heads
 from mha_course.widgets import Heights, LiveFigure, live, split_model
 from mha_course.widgets.live import BOOK, MODULES, bundle
-
-
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    yield page
-    page.close()
-
 
 SHAPES = [(1, 1, 1), (1, 8, 2), (2, 4, 4), (5, 12, 3), (7, 32, 8), (12, 64, 4)]
 
@@ -134,21 +126,26 @@ def chapter(browser: Browser, site: Path) -> Iterator[Page]:
     page.close()
 
 
-def test_split_the_model_by_keyboard_and_mouse(chapter: Page) -> None:
+@pytest.fixture
+def figure(chapter: Page) -> Locator:
     figure = chapter.locator('.mha-live[data-module="split_model"]')
     figure.scroll_into_view_if_needed()
+    return figure
+
+
+def test_split_the_model_by_keyboard_and_mouse(figure: Locator) -> None:
     said = figure.get_by_role("status")
     assert "512 / 8 = 64" in said.inner_text()
     heads = figure.get_by_label("heads h")
     heads.focus()
-    chapter.keyboard.press("ArrowRight")
+    figure.page.keyboard.press("ArrowRight")
     assert said.inner_text() == (
         "ValueError: d_model=512 is not divisible by num_heads=9; try 8 or 16"
     )
     assert "8 columns are left over" in figure.locator("svg").get_attribute("aria-label")
     box = heads.bounding_box()
     assert box is not None
-    chapter.mouse.click(box["x"] + 1, box["y"] + box["height"] / 2)
+    figure.page.mouse.click(box["x"] + 1, box["y"] + box["height"] / 2)
     assert "512 / 1 = 512" in said.inner_text()
 
 

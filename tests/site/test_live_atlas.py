@@ -33,13 +33,6 @@ def maps() -> dict[str, dict[str, Maps]]:
     return read_maps(FILE)
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
 # The file. That its maps are the models' is tested in tests/heads/test_real_models.py ----------
 
 

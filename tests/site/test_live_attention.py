@@ -29,13 +29,6 @@ TEMPERATURES = (0.25, 1, 8)
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
-@pytest.fixture(scope="module")
 def state() -> dict[str, Any]:
     return one_head_many_heads().state
 

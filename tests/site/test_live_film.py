@@ -28,13 +28,6 @@ BYTE = 0.5 / 255
 EARLY = 30  # steps: a model of the page that a test can train in a second
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
 def made_looks(steps: tuple[int, ...] = (0, 5), tokens: int = 4) -> list[Look]:
     """Looks at a model that learns nothing."""
     weights = torch.rand(2, 4, tokens, tokens).tril()
@@ -201,10 +194,7 @@ def test_it_plays_when_told_and_stops_when_told(figure: Locator) -> None:
     button.focus()
     page.keyboard.press("Enter")
     figure.get_by_role("button", name="Pause").wait_for()
-    page.wait_for_function(
-        "document.querySelector('.mha-live[data-module=film] .mha-said')"
-        ".textContent.startsWith('Step 20')"
-    )
+    page.wait_for_function("document.querySelector('.mha-said').textContent.startsWith('Step 20')")
     figure.get_by_role("button", name="Pause").click()
     at = step_of(figure)
     assert at >= 20

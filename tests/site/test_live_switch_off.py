@@ -27,13 +27,6 @@ RANKINGS = (*METHODS, "random")
 THREE_DIGITS = 0.005  # relative, with room for halves
 
 
-@pytest.fixture(scope="module")
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page()
-    yield page
-    page.close()
-
-
 def key_of(ranking: str) -> str:
     """The experiment has several random orders, the figure the first of them."""
     return "random 0" if ranking == "random" else ranking

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_pages import BROKEN_STORAGE
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 FIRST, SECOND = "one-head-is-not-enough", "cutting-d-model-into-heads"
@@ -76,16 +77,7 @@ def test_marks_of_another_tab_appear(reader: BrowserContext, site: Path) -> None
     expect(waiting.locator(MARKED)).to_have_count(1)
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        # forbidden by the reader; full; and somebody else's value
-        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); } });",
-        "Storage.prototype.setItem = () => { throw new Error('full'); };",
-        "Storage.prototype.getItem = () => '{not json';",
-        "Storage.prototype.getItem = () => '42';",
-    ],
-)
+@pytest.mark.parametrize("broken", BROKEN_STORAGE)
 def test_a_browser_that_keeps_nothing_shows_no_error(
     reader: BrowserContext, site: Path, broken: str
 ) -> None:

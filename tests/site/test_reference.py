@@ -16,7 +16,10 @@ from playwright.sync_api import Browser
 import mha_course
 
 # the command line has its --help
-NOT_CORE = ("mha_course._", "mha_course.cli", "mha_course.doctor", "mha_course.installed")
+NOT_CORE = (
+    *("mha_course._", "mha_course.cli", "mha_course.doctor", "mha_course.installed"),
+    *("mha_course.course_folder", "mha_course.whole_file"),
+)
 CORE = [
     module.name
     for module in pkgutil.iter_modules(mha_course.__path__, "mha_course.")

@@ -72,8 +72,8 @@ function render({ model, el, data }) {
   });
   rove(strip, (button) => lookFrom(Number(button.dataset.token)));
   strip.addEventListener("pointerover", (event) => {
-    const button = event.target.closest("button");
-    if (button && event.pointerType === "mouse") lookFrom(Number(button.dataset.token));
+    const query = Number(event.target.closest("button")?.dataset.token ?? chosen.query);
+    if (query !== chosen.query && event.pointerType === "mouse") lookFrom(query);
   });
 
   async function loadMaps() {

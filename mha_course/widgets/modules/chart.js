@@ -3,7 +3,7 @@
 import { draw, make, number } from "./ui.js";
 
 const [WIDTH, HEIGHT] = [400, 230];
-const [LEFT, RIGHT, TOP, BOTTOM] = [46, 10, 8, 40];
+const [LEFT, RIGHT, TOP, BOTTOM] = [46, 16, 8, 40];
 
 /** Round values between two ends, at most so many: 0, 2, 4, 6. */
 export function niceTicks(from, to, most = 6) {

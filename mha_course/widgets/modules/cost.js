@@ -7,9 +7,9 @@ import { divisors, scoreBytes } from "./counting.js";
 const MOST_HEADS = 256;
 const CONTEXTS = Array.from({ length: 11 }, (_, i) => 2 ** (7 + i));
 const BYTES = [
-  ["4", "4 (float32)"],
-  ["2", "2 (float16, bfloat16)"],
-  ["1", "1 (8-bit numbers)"],
+  ["4", "4 (32 bits)"],
+  ["2", "2 (16 bits)"],
+  ["1", "1 (8 bits)"],
 ];
 const BINARY = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const FLOPS = ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"];
@@ -221,6 +221,7 @@ function bars(ratios) {
     const colour = ratio > 1 ? "red" : "green";
     return [
       draw("text", { x: 0, y: y + 13 }, `${ROWS[i][1]}: ${times(ratio)}`),
+      draw("rect", { x: 0, y: y + 19, width, height: 14, class: "mha-track" }),
       draw("rect", {
         x: left,
         y: y + 19,

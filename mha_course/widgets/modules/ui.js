@@ -21,12 +21,10 @@ function filled(element, attributes, children) {
   return element;
 }
 
-let made = 0;
-
-/** Return a name that no other element of the page has. */
+/** Return a name that no other element of the page has, of this figure or of another one. */
 export function uniqueName(stem) {
-  made += 1;
-  return `mha-${stem}-${made}`;
+  window.mhaNames = (window.mhaNames ?? 0) + 1; // each figure has this code to itself
+  return `mha-${stem}-${window.mhaNames}`;
 }
 
 /**
