@@ -1,4 +1,4 @@
-"""What all tests share: tools that only CI insists on, models, and who runs what with workers."""
+"""What all tests share: tools that only CI insists on, patience, models, and what a worker runs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from mha_course.heads import TextModel
 from mha_course.installed import BROWSERS
+
+# Milliseconds that anything may take in a browser: a busy machine starts a kernel, imports torch
+PATIENCE = 120_000
 
 # Files whose parameters are pages or assignments that share nothing: each is a piece of work.
 # The tests of any other file stay in one process, which makes what they share only once.
@@ -65,6 +68,7 @@ def require(*names: str, hint: str) -> str:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     chromium = require(*BROWSERS, hint="apt install chromium, or install Chrome")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]

@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 TOKEN = "a-token-for-this-test"
-PATIENCE = 30_000  # milliseconds: a busy machine starts a kernel and imports torch
 
 
 def address(url: str, notebook: str) -> str:

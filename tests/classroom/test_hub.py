@@ -25,7 +25,7 @@ from course import RELEASE, REPOSITORY, SOLUTION, WRITTEN, cells_by_id, read, su
 from playwright.sync_api import Browser, Page, expect
 from points import TABLE
 from students import STUDENTS
-from trial import LONGEST, PATIENCE, Trial, ask, require_hub, running_trial
+from trial import LONGEST, Trial, ask, require_hub, running_trial
 
 from deploy.view import inside
 from mha_course.grading.sitting import without_markers
@@ -38,13 +38,6 @@ EDITED = "head_dim"
 COMMENT = "Well said, ada."
 SECRET = "this is for grace alone"
 LOOKS = Path(__file__).with_name("looks_around.py")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def patience() -> Iterator[None]:
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="module")

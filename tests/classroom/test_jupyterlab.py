@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import nbformat
 import pytest
+from conftest import PATIENCE
 from course import RELEASE, WRITTEN, Course, cells_by_id, read, submission
-from lab import PATIENCE, TOKEN, running_lab
+from lab import TOKEN, running_lab
 from nbgrader.api import Gradebook
 from playwright.sync_api import Browser, Page, expect
 from students import STUDENTS
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.slow
 
 RUN = "document.body.dataset.ran=1"
 SCRIPT = f"<script>{RUN}</script>"
-expect.set_options(timeout=PATIENCE)
 
 
 @dataclass

@@ -22,9 +22,9 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
-from conftest import require
+from conftest import PATIENCE, require
 from course import BOOK_URL, HEADS, REPOSITORY, cells_by_id, environment, read
-from lab import PATIENCE, TOKEN, running_lab
+from lab import TOKEN, running_lab
 from nbgrader.api import Gradebook
 from PIL import Image
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
@@ -41,8 +41,6 @@ WRITTEN = HEADS.written[0]
 ANSWER = "One head hands on one average. Two heads have two, side by side in columns of their own."
 COMMENT = "Right. And when could one head do it all the same?"
 BY_TESTS = sum(task.points for task in HEADS.autograded)
-
-expect.set_options(timeout=PATIENCE)
 
 
 class Camera:
@@ -247,7 +245,6 @@ def solve_one_task(learner: Lab, camera: Camera) -> None:
     run(cells.filter(has_text="d_k = 1024 * 16"), "d_k = 1024 // 16\nd_k_base = 512 // 8")
     run(test)
     expect(test).to_contain_text("Task 1: the tests in this cell pass.")
-    page.keyboard.press("Control+s")
     page.locator(".jp-NotebookPanel-toolbar").get_by_text("Validate", exact=True).click()
     dialog = page.locator(".jp-Dialog", has_text="Validation Results")
     expect(dialog).to_contain_text("Likely mistake: The task is not done yet.")

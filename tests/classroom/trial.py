@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import require
+from conftest import PATIENCE, require
 from course import REPOSITORY
 from playwright.sync_api import Browser, Page
 
 LONGEST = 300  # seconds for anything that is waited for
-PATIENCE = 120_000  # milliseconds: ditto, in a browser
 
 
 def free_port() -> int:

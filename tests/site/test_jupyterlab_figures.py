@@ -24,7 +24,8 @@ import test_live_film
 import test_live_switch_off
 import test_quiz
 import torch
-from lab import PATIENCE, TOKEN, address, running_lab
+from conftest import PATIENCE
+from lab import TOKEN, address, running_lab
 from notebook_extension import Rest, notebook
 from playwright.sync_api import Browser, Locator, Page, expect
 from publishing_extension import LAB, in_jupyterlab
@@ -255,7 +256,7 @@ def shown(page: Page) -> torch.Tensor:
 
 
 def says(page: Page, text: str) -> None:
-    expect(page.locator(".widget-vbox [role=status]")).to_contain_text(text, timeout=PATIENCE)
+    expect(page.locator(".widget-vbox [role=status]")).to_contain_text(text)
 
 
 def softmax(scores: torch.Tensor, allowed: torch.Tensor | None = None) -> torch.Tensor:
