@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypedDict
@@ -13,6 +14,7 @@ from typing import TypedDict
 MARK = "trial hub of mha-course"
 """What the machine's list of accounts says about ours; with the home, it tells them from others."""
 
+SECONDS = 10.0  # that processes have to end
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 
 
@@ -63,16 +65,13 @@ class Accounts:
         return account
 
     def end_processes(self) -> None:
-        """End whatever still runs under these accounts, such as what a learner has left running."""
-        for one in self.all():
-            # to -1: all processes of this user, and none that another user has
-            subprocess.run(
-                ["kill", "-KILL", "--", "-1"],
-                **as_account(one),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
+        """End whatever still runs under these accounts, such as what a learner has left running.
+
+        When this returns, it has ended: a database can be started again, an account removed.
+        """
+        left, until = self.all(), time.monotonic() + SECONDS
+        while (left := [one for one in left if _kill_all_of(one)]) and time.monotonic() < until:
+            time.sleep(0.05)
 
     def remove(self) -> list[str]:
         """Remove the accounts, and return their names; their homes are left."""
@@ -106,6 +105,19 @@ def _account(name: str) -> pwd.struct_passwd | None:
         return pwd.getpwnam(name)
     except KeyError:
         return None
+
+
+def _kill_all_of(account: pwd.struct_passwd) -> bool:
+    """Kill all processes of an account; return whether there was one."""
+    done = subprocess.run(
+        # to -1: all processes of this user, and none that another user has
+        ["kill", "-KILL", "--", "-1"],
+        **as_account(account),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 def _run(*command: str) -> None:

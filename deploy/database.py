@@ -19,13 +19,23 @@ GRADEBOOK, HUB = "gradebook", "hub"
 SECONDS = 120.0  # to recover, perhaps after a power cut
 _LONGEST = 107  # bytes in the name of a socket
 _SOCKET = ".s.PGSQL.5432"
+_INSTALLED = Path("/usr/lib/postgresql")  # by version; Debian does not put these on PATH
 
 
-def programs() -> Path | None:
-    """Return the folder of PostgreSQL's programs, the newest if there are several."""
-    # Debian does not put these on PATH
+def made_by(folder: Path) -> str:
+    """Return the version of PostgreSQL that has made the databases in a folder; empty if none."""
+    file = folder / "data" / "PG_VERSION"
+    return file.read_text().strip() if file.exists() else ""
+
+
+def programs(version: str = "") -> Path | None:
+    """Return the folder of PostgreSQL's programs: of a version, or of the newest that is there.
+
+    Args:
+        version: As `made_by` has it, for one cannot read what another has written.
+    """
     found = sorted(
-        Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda one: float(one.parts[-3])
+        _INSTALLED.glob(f"{version or '*'}/bin/initdb"), key=lambda one: float(one.parts[-3])
     )
     on_path = shutil.which("initdb")
     initdb = found[-1] if found else Path(on_path).resolve() if on_path else None

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import fcntl
+import io
 import json
 import os
 import pwd
@@ -32,8 +33,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deploy.accounts import Accounts
-from deploy.database import GRADEBOOK, HUB, Database, programs
+from deploy.database import GRADEBOOK, HUB, Database, made_by, programs
 from deploy.view import REPOSITORY, closed, inside
+from mha_course.whole_file import write_whole
 
 FOLDER, PORT = "/srv/mha-hub", 8000
 NAME = "mha-hub"
@@ -45,6 +47,9 @@ alan,Alan,Turing
 """
 STUDENTS = tuple(line.partition(",")[0] for line in SAMPLE.splitlines()[1:])
 INSTRUCTOR = "teacher"
+COURSE_ID = "multi-head-attention"
+"""Name of the course's folder in the exchange."""
+
 STARTED, STOPPED = 180.0, 60.0  # seconds that the hub has for it
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _APT = "apt install postgresql bubblewrap util-linux passwd procps"
@@ -144,10 +149,17 @@ def check(trial: Trial) -> None:
         if find_spec(package) is None:
             raise RefusedError(f"the package {package} is missing: pip install -r requirements.txt")
     missing = [one for one in ("useradd", "setpriv", "kill", "bwrap") if not shutil.which(one)]
-    if programs() is None:
+    version = made_by(trial.folder / "database")
+    if not version and programs() is None:
         missing.append("PostgreSQL's initdb")
     if missing:
         raise RefusedError(f"missing: {', '.join(missing)}. On Debian and Ubuntu: {_APT}")
+    if version and programs(version) is None:
+        raise RefusedError(
+            f"PostgreSQL {version} is missing, which has made the databases in "
+            f"{trial.folder / 'database'}; another one cannot read them. On Debian and Ubuntu: "
+            f"apt install postgresql-{version}"
+        )
     if not _proxy().exists() or not _node():
         raise RefusedError("the proxy is missing: run make hub, or npm ci --prefix deploy")
     if trial.folder.exists() and not _is_trial(trial.folder) and any(trial.folder.iterdir()):
@@ -191,8 +203,7 @@ def run(trial: Trial) -> int:
         except KeyboardInterrupt:
             print("\nhub: stopping: servers, hub, database", flush=True)
         finally:
-            for which in _ENDING:  # a second Ctrl-C would leave half of it running
-                signal.signal(which, signal.SIG_IGN)
+            _ignore_ctrl_c()  # a second Ctrl-C would leave half of it running
     print("hub: stopped. What was done is kept; the same command goes on with it", flush=True)
     return 0
 
@@ -215,6 +226,7 @@ def remove(folder: Path, sure: bool) -> int:
         if not sure and input("Type yes to go on: ").strip().lower() != "yes":
             print("hub: nothing was removed")
             return 0
+        _ignore_ctrl_c()  # half a trial is of no use to anybody
         accounts.remove()
         shutil.rmtree(folder)
     print("hub: removed")
@@ -229,6 +241,7 @@ def _make(trial: Trial, stack: ExitStack) -> dict[str, object]:
     folder.chmod(0o711)
     (folder / "hub").chmod(0o700)
     (folder / "home").chmod(0o711)
+    accounts.end_processes()  # of a trial that was killed, and could end nothing
     by_part = {part: accounts.make(name) for part, name in own.items()}
     for name in trial.people:
         accounts.make(name)
@@ -237,13 +250,12 @@ def _make(trial: Trial, stack: ExitStack) -> dict[str, object]:
     course, database = by_part["course"], by_part["database"]
     # its socket is in there: nobody else can even knock
     _hand_over(folder / "database", database.pw_uid, course.pw_gid, 0o750)
-    # each may put something in, and nobody may take away what is another's
-    _hand_over(folder / "exchange", course.pw_uid, course.pw_gid, 0o1777)
+    _make_exchange(folder / "exchange", course)
     server = Database(
         folder / "database",
         database,
         course.pw_name,
-        programs() or Path(),
+        programs(made_by(folder / "database")) or Path(),
         log=folder / "hub" / "postgresql.log",
     )
     stack.callback(server.stop)
@@ -267,6 +279,24 @@ def _make(trial: Trial, stack: ExitStack) -> dict[str, object]:
     }
 
 
+def _make_exchange(exchange: Path, course: pwd.struct_passwd) -> None:
+    """Make the exchange, and the course's folder in it.
+
+    Else, that folder is made with the first release, and a student who makes it before prevents it.
+    """
+    own = exchange / COURSE_ID
+    if not os.path.lexists(own):
+        own.mkdir()
+        _hand_over(own, course.pw_uid, course.pw_gid, 0o755)
+    if own.lstat().st_uid != course.pw_uid:  # not handed over: it may be a link to anywhere
+        raise ValueError(
+            f"{own} is not of the account {course.pw_name}, so nothing can be released there; see "
+            "what it is, and move it away"
+        )
+    # each may put something in, and nobody may take away what is another's
+    _hand_over(exchange, course.pw_uid, course.pw_gid, 0o1777)
+
+
 def _make_course(trial: Trial, account: pwd.struct_passwd, gradebook: str) -> None:
     """Make the private folder of the course, or bring its list of students up to date."""
     course = trial.folder / "course"
@@ -280,10 +310,7 @@ def _make_course(trial: Trial, account: pwd.struct_passwd, gradebook: str) -> No
         if trial.given is None:
             return
     given = trial.folder / "class.csv"  # the account may not be able to read the one given
-    if trial.given is None:
-        given.write_text(SAMPLE, encoding="utf-8")
-    else:
-        shutil.copyfile(trial.given, given)
+    write_whole(given, trial.given.read_bytes() if trial.given else SAMPLE.encode(), mode=0o600)
     os.chown(given, account.pw_uid, account.pw_gid)
     try:
         if known:
@@ -292,7 +319,7 @@ def _make_course(trial: Trial, account: pwd.struct_passwd, gradebook: str) -> No
             exchange = str(trial.folder / "exchange")
             _as_course(
                 *(account, REPOSITORY, "init-course", str(course), "--students", str(given)),
-                *("--db", gradebook, "--exchange", exchange),
+                *("--db", gradebook, "--exchange", exchange, "--course-id", COURSE_ID),
             )
     finally:
         given.unlink()
@@ -330,7 +357,8 @@ def _hub(trial: Trial, settings: dict[str, object]) -> Iterator[subprocess.Popen
     with (folder / "log").open("ab") as log:
         shell = subprocess.Popen(
             [
-                *(*inside()[:-1], "--info-fd", str(write), "--"),
+                # it ends when this process is killed, for then nobody else can end it
+                *(*inside()[:-1], "--die-with-parent", "--info-fd", str(write), "--"),
                 *(sys.executable, "-m", "jupyterhub", "--config", config),
             ],
             cwd=folder,
@@ -395,14 +423,12 @@ def _passwords(file: Path, names: list[str]) -> dict[str, str]:
         with file.open(newline="", encoding="utf-8") as opened:
             known = {row["name"]: row["password"] for row in csv.DictReader(opened)}
     alphabet = "abcdefghjkmnpqrstuvwxyz23456789"  # without what looks alike
-    for name in names:
-        if name not in known:
+    if new := [name for name in names if name not in known]:
+        for name in new:
             known[name] = "-".join("".join(secrets.choice(alphabet) for _ in "1234") for _ in "123")
-    file.touch(mode=0o600)
-    with file.open("w", newline="", encoding="utf-8") as opened:
-        rows = csv.writer(opened)
-        rows.writerow(["name", "password"])
-        rows.writerows(sorted(known.items()))
+        text = io.StringIO()
+        csv.writer(text).writerows([("name", "password"), *sorted(known.items())])
+        write_whole(file, text.getvalue().encode(), mode=0o600)
     return {name: known[name] for name in names}
 
 
@@ -478,6 +504,18 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def _ignore_ctrl_c() -> None:
+    """Go on to the end, whatever is pressed."""
+    for which in _ENDING:
+        signal.signal(which, signal.SIG_IGN)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 0 to 65535")
+    return int(text)
+
+
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.hub",
@@ -491,7 +529,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         help=f"where everything goes (default: {FOLDER})",
     )
     parser.add_argument(
-        "--port", type=int, default=PORT, help=f"0 for any free one (default: {PORT})"
+        "--port", type=_port, default=PORT, help=f"0 for any free one (default: {PORT})"
     )
     parser.add_argument(
         "--address",

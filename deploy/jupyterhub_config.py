@@ -32,9 +32,10 @@ c.JupyterHub.db_url = trial["hub_database"]
 c.JupyterHub.cookie_secret_file = str(folder / "hub" / "cookie_secret")
 
 # The proxy reads what anybody on the network sends. So it runs under an account that has nothing.
+# It ends with the hub, even if that is killed: else, the port would stay in use.
 c.ConfigurableHTTPProxy.command = [
     *("setpriv", f"--reuid={trial['proxy_account']}", f"--regid={trial['proxy_account']}"),
-    *("--clear-groups", "--no-new-privs"),
+    *("--clear-groups", "--no-new-privs", "--pdeathsig=KILL"),
     *(trial["node"], str(deploy / "node_modules" / ".bin" / "configurable-http-proxy")),
 ]
 c.ConfigurableHTTPProxy.pid_file = str(folder / "hub" / "proxy.pid")
@@ -107,11 +108,11 @@ c.JupyterHub.services = [
         "oauth_no_confirm": True,
     }
 ]
-c.JupyterHub.load_groups = {"instructors": {"users": trial["instructors"]}}
+# A role's users are exactly these after each start. A group's are not: who is in one stays there.
 c.JupyterHub.load_roles = [
     {
         "name": "instructor",
-        "groups": ["instructors"],
+        "users": trial["instructors"],
         "scopes": ["access:services!service=course"],
     },
 ]

@@ -21,10 +21,11 @@ def main() -> None:
         "files": [path for path in told["files"] if _can_read(path)],
         "folders": [path for path in told["folders"] if _can_list(path)],
         "written": [path for path in told["folders"] if _can_write(path)],
+        "changed": [path for path in told["released"] if _can_change(path)],
         "moved": [path for path in told["moved"] if _can_move(path)],
         "processes": list(_processes()),
         "databases": [role for role in told["roles"] if _can_connect(told["database"], role)],
-        "heard": _heard(told["ports"], told["seconds"]),
+        "heard": heard(told["ports"], told["seconds"]),
     }
     json.dump(got, sys.stdout)
 
@@ -32,21 +33,34 @@ def main() -> None:
 def _can_read(path: str) -> bool:
     try:
         with open(path, "rb") as file:
-            return bool(file.read(1)) or True
+            file.read(1)
     except OSError:
         return False
+    return True
 
 
 def _can_list(path: str) -> bool:
     try:
-        return os.listdir(path) is not None
+        os.listdir(path)
     except OSError:
         return False
+    return True
 
 
 def _can_write(path: str) -> bool:
     try:
         (Path(path) / "from-ada").write_text("x")
+    except OSError:
+        return False
+    return True
+
+
+def _can_change(path: str) -> bool:
+    """Whether one could write into a file, or put something into a folder."""
+    if os.path.isdir(path):
+        return _can_write(path)
+    try:
+        open(path, "r+b").close()
     except OSError:
         return False
     return True
@@ -97,7 +111,7 @@ def _can_connect(folder: str, role: str) -> bool:
     return False
 
 
-def _heard(ports: list[int], seconds: float) -> str:
+def heard(ports: list[int], seconds: float) -> str:
     """Listen at the ports of another's kernel, as its own server does."""
     import zmq
 
@@ -108,17 +122,17 @@ def _heard(ports: list[int], seconds: float) -> str:
         one.setsockopt(zmq.SUBSCRIBE, b"")
         one.connect(f"tcp://127.0.0.1:{port}")
         sockets.append(one)
-    heard = b""
+    found = b""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         for one in sockets:
             try:
-                heard += b" ".join(one.recv_multipart(zmq.NOBLOCK))
+                found += b" ".join(one.recv_multipart(zmq.NOBLOCK))
             except zmq.ZMQError:
                 continue
         time.sleep(0.05)
     context.destroy(linger=0)
-    return heard.decode(errors="replace")
+    return found.decode(errors="replace")
 
 
 if __name__ == "__main__":

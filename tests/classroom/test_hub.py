@@ -7,6 +7,7 @@ class hands in and gets its feedback once, and then everybody looks around.
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import re
 import socket
@@ -149,6 +150,8 @@ def forge(trial: Trial) -> None:
 def test_a_student_fetches_solves_validates_and_submits(
     trial: Trial, pages: dict[str, Page]
 ) -> None:
+    # before the first release: whoever has made it could prevent one
+    assert (trial.folder / "exchange" / COURSE_ID).owner() == trial.account("course")
     teacher = pages["teacher"]
     teacher.wait_for_url("**/services/course/formgrader**")
     manage(trial, teacher, "assign")
@@ -298,6 +301,14 @@ def private(trial: Trial) -> tuple[list[Path], list[Path]]:
     return files, [*closed, folder, folder / "home", exchange / "inbound", exchange / "feedback"]
 
 
+def released(trial: Trial) -> list[str]:
+    """Return what students get, and may read but not change."""
+    course = trial.folder / "exchange" / COURSE_ID
+    found = [course, course / "outbound", *(course / "outbound").rglob("*")]
+    assert course / "outbound" / "heads" / "heads.ipynb" in found
+    return [str(one) for one in found]
+
+
 def test_a_student_gets_at_nothing_that_is_not_theirs(trial: Trial) -> None:
     files, folders = private(trial)
     names = {file.name for file in files}
@@ -309,6 +320,7 @@ def test_a_student_gets_at_nothing_that_is_not_theirs(trial: Trial) -> None:
     told = {
         "files": [str(one) for one in files],
         "folders": [str(one) for one in folders],
+        "released": released(trial),
         "moved": [str(exchange / COURSE_ID), str(exchange), str(trial.home("grace"))],
         "roles": ["gradebook", "hub", "postgres", trial.account("course"), trial.account("ada")],
         "database": str(trial.folder / "database"),
@@ -338,6 +350,7 @@ def test_what_is_refused_to_a_student_is_there_for_its_owner(trial: Trial) -> No
     told: dict[str, Any] = {
         "files": [*homes, *course],
         "folders": [],
+        "released": released(trial),
         "moved": [],
         "roles": ["gradebook"],
         "database": str(trial.folder / "database"),
@@ -348,10 +361,25 @@ def test_what_is_refused_to_a_student_is_there_for_its_owner(trial: Trial) -> No
     got = json.loads(trial.run_as("grace", sys.executable, "-c", looks, told=told))
     assert got["files"] == homes
     assert got["databases"] == []
+    assert got["changed"] == []
     got = json.loads(trial.run_as("course", sys.executable, "-c", looks, told=told))
     assert got["files"] == course
     assert got["databases"] == ["gradebook"]
+    assert got["changed"] == told["released"]
+    for one in filter(os.path.isdir, got["changed"]):
+        Path(one, "from-ada").unlink()
     assert folders
+    # root can look into everybody's processes
+    nothing = {name: [] for name in ("files", "folders", "released", "moved", "roles", "ports")}
+    said = subprocess.run(
+        [sys.executable, "-c", looks],
+        input=json.dumps(nothing | {"database": "", "seconds": 0}),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    server = min(trial.processes("grace"))
+    assert {f"/proc/{server}/environ", f"signal {server}"} <= set(json.loads(said)["processes"])
 
 
 def test_a_student_is_let_into_nobody_elses_server(trial: Trial) -> None:
@@ -424,6 +452,7 @@ def test_it_is_refused_kindly(tmp_path: Path) -> None:
             assert f"port {other.port}" in said
             assert "make hub PORT=" in said
         assert not other.folder.exists()
+        assert "'70000' is no port; give a number" in refusal(other, "--port", "70000")
         # pytest's folders are for root alone
         assert "cannot get into" in refusal(other, "--folder", str(tmp_path / "hub"))
         wrong = tmp_path / "class.csv"
@@ -441,7 +470,14 @@ def test_it_is_refused_kindly(tmp_path: Path) -> None:
         other.end()
 
 
-def test_it_stops_at_once_and_goes_on_later(trial: Trial, browser: Browser) -> None:
+def is_in_use(port: int) -> bool:
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_it_stops_at_once_and_goes_on_later(
+    trial: Trial, pages: dict[str, Page], browser: Browser
+) -> None:
     assert "a trial is running" in trial.remove().stderr
     before = notebook_of(trial, "ada").read_bytes()
     # what a student has left running, out of reach of a hangup
@@ -455,12 +491,28 @@ def test_it_stops_at_once_and_goes_on_later(trial: Trial, browser: Browser) -> N
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", trial.port))
-    trial.start()
-    assert trial.passwords == passwords
+    trial.start("--instructor", trial.account("successor"))
+    assert trial.passwords.items() > passwords.items()
     assert notebook_of(trial, "ada").read_bytes() == before
-    page = trial.open(browser, "teacher")
+    page = trial.open(browser, "successor")
     page.wait_for_url("**/services/course/formgrader**")
     page.goto(f"{trial.url}/services/course/formgrader/manage_submissions/heads")
     row = page.locator("tr", has_text=trial.account("ada"))
     expect(row).to_contain_text(f"{TABLE['complete'][-1] + 2:g}")
     page.context.close()
+    # who was an instructor has a browser that is logged in
+    answer = pages["teacher"].goto(f"{trial.url}/services/course/formgrader")
+    assert answer is not None
+    assert answer.status == 403
+
+
+def test_what_was_killed_can_be_started_and_removed(trial: Trial) -> None:
+    hub = int(json.loads((trial.folder / "hub" / "trial.json").read_text())["hub_port"])
+    trial.kill()
+    for port in (hub, trial.port):
+        until = time.monotonic() + 10
+        while is_in_use(port):
+            assert time.monotonic() < until, "a part of it goes on without the others"
+            time.sleep(0.1)
+    trial.start()
+    trial.kill()  # and the end of the tests removes it

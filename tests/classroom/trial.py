@@ -86,10 +86,10 @@ class Trial:
             *("--instructor", self.account("teacher"), *options),
         ]
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it, and wait until it says that it runs."""
         self._process = subprocess.Popen(
-            self.command(),
+            self.command(*options),
             cwd=REPOSITORY,
             text=True,
             stdout=subprocess.PIPE,
@@ -112,6 +112,13 @@ class Trial:
         said, _ = process.communicate(timeout=LONGEST)
         assert process.returncode == 0, said
         return said
+
+    def kill(self) -> None:
+        """End it as a machine does that runs out of memory."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.kill()
+        process.wait()
 
     def remove(self) -> subprocess.CompletedProcess[str]:
         """Remove its folder and accounts."""
