@@ -17,7 +17,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -35,18 +35,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(options.carry_out(options))
     except FileNotFoundError as error:
-        print(f"mha-course: no file {error.filename}", file=sys.stderr)
+        says = f"no file {error.filename}" if error.filename else error
+        print(f"mha-course: {says}", file=sys.stderr)
         return 2
     except (ValueError, ImportError, OSError) as error:
         print(f"mha-course: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(
-            "\nmha-course: interrupted; finished steps are kept, and the same command goes on "
-            "from there",
-            file=sys.stderr,
-        )
+        kept = "; finished steps are kept, and the same command goes on from there"
+        print(f"\nmha-course: interrupted{kept if _goes_on(options) else ''}", file=sys.stderr)
         return 130
+
+
+def _goes_on(options: argparse.Namespace) -> bool:
+    """Whether a command that was interrupted goes on from there the next time."""
+    if options.carry_out is _heads:
+        return not options.table_only
+    if options.carry_out is _experiments:
+        return not options.quick or options.folder is not None
+    return options.carry_out in (_progress, _grade, _update_course)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_trial_class(commands)
     _add_update_course(commands)
     _add_students(commands)
+    _add_extend(commands)
     _add_doctor(commands)
     return parser
 
@@ -397,6 +405,20 @@ def _add_students(commands: Any) -> None:
     students.set_defaults(carry_out=_students)
 
 
+def _add_extend(commands: Any) -> None:
+    extend = commands.add_parser(
+        "extend",
+        help="give one student more time",
+        description="In the folder of a course, when a late submission has been graded: move its "
+        "due date for one student, and take back the points that it cost. What they had before is "
+        "replaced; --days 0 takes an extension away.",
+    )
+    extend.add_argument("assignment", metavar="ASSIGNMENT", help="such as heads")
+    extend.add_argument("student", metavar="STUDENT", help="their id")
+    extend.add_argument("--days", type=float, required=True, metavar="N", help="as 3, or 0.5")
+    extend.set_defaults(carry_out=_extend)
+
+
 def _add_doctor(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
@@ -668,6 +690,20 @@ def _students(options: argparse.Namespace) -> int:
     from mha_course.classroom.students import add_students  # heavy
 
     for line in add_students(Path.cwd(), options.file):
+        print(line)
+    return 0
+
+
+def _extend(options: argparse.Namespace) -> int:
+    from mha_course.autograder.course import Course
+    from mha_course.classroom.late import extend  # heavy
+
+    try:
+        more = timedelta(days=options.days)
+    except (OverflowError, ValueError):  # nan, and centuries
+        raise ValueError(f"--days {options.days:g}: give a number of days, such as 3") from None
+    course, waiting = Course(), partial(print, file=sys.stderr)
+    for line in extend(course, options.assignment, options.student, more, waiting=waiting):
         print(line)
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ PYTHON = (3, 11)
 ROOM = 2 * 10**9  # bytes for the book and a class that is graded
 CONSTRAINTS = Path(".ci/constraints.txt")
 _MOST_NAMED = 5
+_OTHERS = 0o007  # rights of accounts that are neither the owner nor in the group
 _FOR = {
     "": "the reference implementations",
     "figures": "figures",
@@ -234,10 +236,20 @@ def course(folder: Path) -> Iterator[Look]:
     found = Course(folder)
     names = found.assignments()
     yield Look("course", GOOD if names else BAD, f"assignments: {', '.join(names) or 'none'}")
+    yield from _folder(found)
     yield _secret(found)
     yield _gradebook(found.directory.db_url)
     yield from _class(found)
     yield from _exchange(found)
+
+
+def _folder(found: Course) -> Iterator[Look]:
+    """See that nobody else reads solutions and grades; a public checkout has only the former."""
+    from mha_course.classroom.folder import MANIFEST
+
+    if (found.root / MANIFEST).is_file() and found.root.stat().st_mode & _OTHERS:
+        says = f"other accounts can open {found.root}, with the solutions and grades in it"
+        yield Look("folder", BAD, says, f"chmod 700 {found.root}")
 
 
 def _secret(found: Course) -> Look:
@@ -284,6 +296,7 @@ def _exchange(found: Course) -> Iterator[Look]:
     if "root" not in found.app.config.get("Exchange", {}):
         return
     folder = Path(found.app.config.Exchange.root)
+    way_out = f"chmod 1777 {folder}"
     if not folder.exists():
         yield Look(
             "exchange", GOOD, f"{folder} is made with the first `nbgrader release_assignment`"
@@ -292,10 +305,13 @@ def _exchange(found: Course) -> Iterator[Look]:
         do = f"c.Exchange.root in {found.root}/nbgrader_config.py must name a folder"
         yield Look("exchange", BAD, f"{folder} is no folder", do)
     elif not os.access(folder, os.W_OK | os.X_OK):
-        yield Look("exchange", BAD, f"you cannot write to {folder}", f"chmod 777 {folder}")
-    elif folder.stat().st_mode & 0o007 != 0o007:
+        yield Look("exchange", BAD, f"you cannot write to {folder}", way_out)
+    elif folder.stat().st_mode & _OTHERS != _OTHERS:
         says = f"learners with accounts of their own cannot write to {folder}"
-        yield Look("exchange", WITHOUT, says, f"chmod 777 {folder}")
+        yield Look("exchange", WITHOUT, says, way_out)
+    elif not folder.stat().st_mode & stat.S_ISVTX:
+        says = f"in {folder}, a learner can move the course's folder away, and put another there"
+        yield Look("exchange", BAD, f"{says}, which gets all that is submitted", way_out)
     else:
         yield Look("exchange", GOOD, f"{folder}; everybody can write to it")
 

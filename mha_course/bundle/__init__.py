@@ -77,10 +77,15 @@ def _files(folder: Path) -> Iterator[Path]:
 def _check_released(file: Path, content: bytes) -> None:
     """See that a notebook is as released: somebody may have tried the tasks in this folder."""
     way_out = "run `make exercises`, which makes them anew"
-    for cell in json.loads(content)["cells"]:
-        source = "".join(cell["source"])
-        flags = cell["metadata"].get("nbgrader", {})
-        where = f"{file}, cell {flags.get('grade_id') or cell.get('id', '')}"
+    try:
+        cells = [
+            ("".join(cell["source"]), cell["metadata"].get("nbgrader", {}), cell.get("id", ""))
+            for cell in json.loads(content)["cells"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ValueError(f"{file} is no notebook; {way_out}") from None
+    for source, flags, cell_id in cells:
+        where = f"{file}, cell {flags.get('grade_id') or cell_id}"
         if found := [mark for mark in _MARKS if mark in source]:
             raise ValueError(f"{where}: holds {found[0]}, which learners must not see; {way_out}")
         if flags.get("solution") and not any(stub in source for stub in _STUBS):

@@ -7,9 +7,10 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from mha_course.whole_file import READABLE, write_whole
+from mha_course.whole_file import write_whole
 
 _WHEN = (1980, 1, 1, 0, 0, 0)
+_READABLE = 0o644  # by everybody, and written by its owner
 
 
 def write_zip(file: Path, top: str, contents: Mapping[str, bytes]) -> None:
@@ -25,7 +26,7 @@ def write_zip(file: Path, top: str, contents: Mapping[str, bytes]) -> None:
         for path, content in sorted(contents.items()):
             entry = zipfile.ZipInfo(f"{top}/{path}", _WHEN)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = READABLE << 16
+            entry.external_attr = _READABLE << 16
             archive.writestr(entry, content)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, packed.getvalue())

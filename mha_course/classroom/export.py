@@ -21,17 +21,24 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from nbgrader.api import Assignment, Gradebook, Student
-from nbgrader.plugins import ExportPlugin
+from nbgrader.api import Assignment, Gradebook, Student, SubmittedAssignment
+from nbgrader.coursedir import CourseDirectory
+from nbgrader.plugins import BasePlugin, ExportPlugin
 from traitlets import Bool, Dict, Unicode
 
+from mha_course.autograder.course import CONFIG, Course
+from mha_course.autograder.recorder import digest
+from mha_course.autograder.records import GRADED
 from mha_course.autograder.report.table import MARK
 from mha_course.autograder.report.text import cell, points
+from mha_course.classroom.late import penalties, policy
 from mha_course.whole_file import write_whole
 
 _One = TypeVar("_One")
@@ -44,7 +51,7 @@ class Grades(NamedTuple):
 
     Attributes:
         students: In the order of their names.
-        assignments: Those that somebody has handed in, in the order of their names.
+        assignments: Those that somebody has a grade in, in the order of their names.
         points: By assignment and student; nobody is in it who has no grade.
     """
 
@@ -106,40 +113,90 @@ class _Exporter(ExportPlugin):  # type: ignore[misc]  # nbgrader has no types
         self._say(
             "left out, for their ids cannot be written to such a file as they are: a spreadsheet "
             "takes them for formulas, or does not show them. Enter these grades by hand",
-            odd,
+            [one.id for one in odd],
         )
         students = [one for one in students if one not in odd]
         found: dict[tuple[str, str], float] = {}
-        handed_in = []
+        with_grades = []
         for assignment in assignments:
-            waiting, missing = [], []
-            by_student = {one.student_id: one for one in assignment.submissions}
-            if not by_student and not self.assignment:
-                self.log.info("%s: left out, for nobody has handed it in", assignment.name)
-                continue
-            handed_in.append(assignment)
-            for student in students:
-                submission = by_student.get(student.id)
-                if submission is None:
-                    missing.append(student)
-                    if self.zero_for_missing:
-                        found[assignment.name, student.id] = 0.0
-                elif submission.needs_manual_grade:
-                    waiting.append(student)
-                else:
-                    penalty = submission.late_submission_penalty or 0.0
-                    got = max(0.0, submission.score - penalty)
-                    found[assignment.name, student.id] = got
-            self._say(
-                f"{assignment.name}: no grade, for a person has to read their written answers "
-                "first: do it in the formgrader, and export again",
-                waiting,
-            )
-            given = "0 points" if self.zero_for_missing else "no grade"
-            self._say(f"{assignment.name}: {given}, for they have handed in nothing", missing)
-        if not students or not handed_in:
+            mine = self._points(assignment, {one.id for one in students})
+            if mine is not None:
+                with_grades.append(assignment)
+                found |= {(assignment.name, student): got for student, got in mine.items()}
+        if not students or not with_grades:
             raise SystemExit("No student or no graded assignment to export; nothing was written.")
-        return Grades(students, handed_in, found)
+        return Grades(students, with_grades, found)
+
+    def _points(self, assignment: Assignment, students: set[str]) -> dict[str, float] | None:
+        """Return the points in an assignment, None if it is left out; say who has none, and why."""
+        name = assignment.name
+        again = f"run `mha-course grade {name}`, and export again"
+        graded = {one.student_id: one for one in assignment.submissions}
+        ungraded = self._collected(name, students) - set(graded)
+        self._say(
+            f"{name}: no grade, for they have handed in, and are not graded: {again}", ungraded
+        )
+        if not graded and not self.assignment:
+            why = "a grade in it" if ungraded else "handed it in"
+            self.log.info("%s: left out, for nobody has %s", name, why)
+            return None
+        missing = students - set(graded) - ungraded
+        given = "0 points" if self.zero_for_missing else "no grade"
+        self._say(f"{name}: {given}, for they have handed in nothing", missing)
+        mine = {student: one for student, one in graded.items() if student in students}
+        waiting = {student for student, one in mine.items() if one.needs_manual_grade}
+        self._say(
+            f"{name}: no grade, for a person has to read their written answers first: do it in the "
+            "formgrader, and export again",
+            waiting,
+        )
+        done = {student: one for student, one in mine.items() if student not in waiting}
+        self._say_what_is_old(name, done, again)
+        found = dict.fromkeys(missing, 0.0) if self.zero_for_missing else {}
+        for student, one in done.items():
+            found[student] = max(0.0, one.score - (one.late_submission_penalty or 0.0))
+        return found
+
+    def _say_what_is_old(
+        self, name: str, graded: Mapping[str, SubmittedAssignment], again: str
+    ) -> None:
+        """Name those whose points are not what grading now would give."""
+        if self._course is not None:
+            self._say(
+                f"{name}: the points of an earlier submission, for the last is not graded: {again}",
+                _changed(self._course, name, graded),
+            )
+        self._say(
+            f"{name}: an old late penalty; points, the due date, an extension or the policy have "
+            f"changed since: {again}",
+            [student for student, one in graded.items() if _penalty_is_old(one, self._late)],
+        )
+
+    def _collected(self, assignment: str, students: set[str]) -> set[str]:
+        """Return whose submissions lie in the course's folder; only those that are asked for."""
+        found = set(self._course.students(assignment)) if self._course is not None else set()
+        return found & students if self.student else found
+
+    @cached_property
+    def _course(self) -> Course | None:
+        """The course in whose folder the command runs; None elsewhere."""
+        folder = Path(CourseDirectory(parent=self).root)
+        if (folder / CONFIG).is_file():
+            return Course(folder)
+        if self.zero_for_missing:
+            raise SystemExit(
+                f"{folder} is no course folder: who has handed in, and is not graded, would get 0. "
+                "Go to the course's folder, and run the command there; nothing was written."
+            )
+        return None
+
+    @cached_property
+    def _late(self) -> BasePlugin:
+        """What the course takes for late work."""
+        try:
+            return policy(self.config)
+        except ValueError as error:
+            raise SystemExit(f"{error}; nothing was written.") from None
 
     def _chosen(self, kind: str, known: Mapping[str, _One], names: Iterable[object]) -> list[_One]:
         wanted = [str(name) for name in names]
@@ -147,11 +204,40 @@ class _Exporter(ExportPlugin):  # type: ignore[misc]  # nbgrader has no types
             raise SystemExit(f"No {kind} {unknown[0]!r} in the gradebook; nothing was written.")
         return [one for name, one in known.items() if not wanted or name in wanted]
 
-    def _say(self, what: str, students: list[Student]) -> None:
-        if students:
-            names = ", ".join(repr(one.id) for one in students[:_MOST_NAMED])
-            more = f" and {len(students) - _MOST_NAMED} more" * (len(students) > _MOST_NAMED)
+    def _say(self, what: str, students: Iterable[str]) -> None:
+        if found := sorted(students):
+            names = ", ".join(map(repr, found[:_MOST_NAMED]))
+            more = f" and {len(found) - _MOST_NAMED} more" * (len(found) > _MOST_NAMED)
             self.log.warning("%s: %s%s", what, names, more)
+
+
+def _changed(course: Course, assignment: str, students: Iterable[str]) -> Iterator[str]:
+    """Yield who has handed in something else since, or is to be graded again, by the records."""
+    if assignment not in course.assignments():
+        return
+    sources = course.sources(assignment)
+    records = course.records(assignment)
+    states, results = records.states(), records.graded()
+    for student in students:
+        if not course.submitted(student, assignment).is_dir():
+            continue  # put away since
+        before = results.get(student, {})
+        same = all(
+            digest(course.read_submission(student, assignment, source)[0])
+            == before[source.notebook]["submission"]
+            for source in sources
+            if source.notebook in before
+        )
+        if not same or states.get(student, GRADED) != GRADED:
+            yield student
+
+
+def _penalty_is_old(submission: SubmittedAssignment, late: BasePlugin) -> bool:
+    """Whether the policy takes something else, from points and due dates as they are now."""
+    return any(
+        not math.isclose(notebook.late_submission_penalty or 0.0, now or 0.0, abs_tol=1e-6)
+        for notebook, now in penalties(submission, late)
+    )
 
 
 class CanvasExporter(_Exporter):
@@ -175,7 +261,8 @@ class CanvasExporter(_Exporter):
         for one in grades.students:
             name = ", ".join(filter(None, (one.last_name, one.first_name))) or one.id
             number = cell(one.lms_user_id or "")
-            yield [cell(name), number, one.id, one.id, "", *self.points_of(grades, one)]
+            # Canvas looks for an SIS User ID first; as one, a login might be somebody else's
+            yield [cell(name), number, "", one.id, "", *self.points_of(grades, one)]
 
     def _title(self, name: str) -> str:
         number = self.assignment_ids.get(name)

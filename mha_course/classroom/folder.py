@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
+
+from packaging.version import Version  # comes with Jupyter
 
 from mha_course import __version__
 from mha_course.autograder.course import CONFIG, Course
@@ -31,6 +34,7 @@ SOLUTIONS = "solutions"
 _TEMPLATES = Path(__file__).parent
 _LEFT_BY_RUNNING = ("execution",)  # metadata of a cell
 _PUBLIC_CHECKOUT = "_toc.yml"  # no private course has it
+_PASSWORDS = {"password", "passwd", "sslpassword"}  # as drivers of databases call them
 
 
 class Wanted(NamedTuple):
@@ -92,6 +96,11 @@ def init_course(public: Path, folder: Path, wanted: Wanted) -> Iterator[str]:
         _fill_gradebook(course, wanted)  # all or nothing, and so the last thing that may fail
         own_secret = (new / SECRET_FILE).exists()
     yield f"{folder} is a course: {', '.join(names)}"
+    if folder.stat().st_mode & stat.S_IRWXO:
+        yield (
+            f"it was there, and is open to all accounts of this machine, with solutions and "
+            f"grades; to close it: {shlex.join(['chmod', '700', str(folder)])}"
+        )
     if wanted.students:
         yield f"students in the gradebook and in {LIST}: {len(wanted.students)}"
     for name, due in wanted.due.items():
@@ -114,11 +123,17 @@ def update_course(public: Path, folder: Path) -> Iterator[str]:
         What was brought, what was left alone and why, and what to do then.
 
     Raises:
-        ValueError: one of them is not what it should be, or a file cannot be written; what was
-            brought stays, and the next update goes on.
+        ValueError: one of them is not what it should be, or the checkout is older than the course,
+            or a file cannot be written; what was brought stays, and the next update goes on.
     """
     public, folder = public.resolve(), folder.resolve()
     manifest = _read_manifest(folder)
+    _check_public(public)
+    if Version(manifest["version"]) > Version(__version__):
+        raise ValueError(
+            f"{folder} is of version {manifest['version']}, and this is {__version__}, which is "
+            "older; nothing was changed. Bring the checkout and its package up to date first"
+        )
     chosen, before = manifest["assignments"], manifest["files"]
     there = set(_assignments(public))
     files = _files(public, sorted(there & set(chosen) if chosen else there))
@@ -180,7 +195,17 @@ def _bring(path: str, public: Path, mine: Path, old: str | None, new: str) -> tu
     return False, f"{path} {what}, and the public one is another now. To take that one: {take}"
 
 
+def _check_public(public: Path) -> None:
+    # what an instructor has edited there would pass for the public course
+    if (public / MANIFEST).exists():
+        raise ValueError(
+            f"{public} is a private course; go to the public checkout, and name the folder from "
+            "there"
+        )
+
+
 def _check_place(public: Path, folder: Path) -> None:
+    _check_public(public)
     missing = [name for name in (SOLUTIONS, CONFIG) if not (public / name).exists()]
     if missing:
         raise ValueError(
@@ -236,7 +261,7 @@ def _check_database(address: str) -> None:
         url = make_url(address)
     except SQLAlchemyError:
         raise ValueError(f"--db: that is no address of a database, {example}") from None
-    if url.password:
+    if url.password or _PASSWORDS.intersection(url.query):
         raise ValueError(
             "--db: leave the password out, for it would stand in a file that others may see; "
             "PostgreSQL takes it from ~/.pgpass, a line HOST:PORT:DATABASE:USER:PASSWORD in it"
@@ -382,7 +407,7 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text("utf-8"))
         return {
-            "version": str(found["version"]),
+            "version": str(Version(found["version"])),
             "assignments": list(found["assignments"]),
             "files": dict(found["files"]),
         }

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
-from nbgrader.api import Assignment, Gradebook, SubmittedAssignment, SubmittedNotebook
+from nbgrader.api import (
+    Assignment,
+    Gradebook,
+    MissingEntry,
+    SubmittedAssignment,
+    SubmittedNotebook,
+)
 from nbgrader.plugins import BasePlugin
 from nbgrader.preprocessors import AssignLatePenalties
 from traitlets import Float, TraitError, validate
@@ -140,6 +146,70 @@ def assign_penalties(
         yield f"points taken from {len(charged)} ({', '.join(charged)}): {why}"
 
 
+def extend(
+    course: Course,
+    assignment: str,
+    student: str,
+    more: timedelta,
+    *,
+    waiting: Callable[[str], None],
+) -> Iterator[str]:
+    """Give a student more time than the due date, and take back what it cost to be late.
+
+    Args:
+        course: The course.
+        assignment: Its name.
+        student: Whose it is; what they had before is replaced.
+        more: How much; nothing takes the extension away.
+        waiting: Called with a sentence when the gradebook is locked or gone.
+
+    Yields:
+        When it is due now, and who loses points.
+
+    Raises:
+        ValueError: there is no such assignment, due date or submission, or the time is negative.
+        CannotStore: the gradebook stayed locked or gone.
+    """
+    if more < timedelta():
+        raise ValueError(f"{more.total_seconds() / 3600:g} hours: an extension is 0 or more")
+
+    def grant() -> datetime:
+        with Gradebook(course.directory.db_url, course.directory.course_id) as gradebook:
+            submission = _submission(gradebook, assignment, student)
+            gradebook.grant_extension(assignment, student, minutes=more.total_seconds() / 60)
+            return cast("datetime", submission.duedate)
+
+    due = patiently(grant, waiting)
+    yield f"{assignment} of {student} is due {due:%Y-%m-%d %H:%M} UTC"
+    yield from assign_penalties(course, assignment, waiting=waiting)
+
+
+def _submission(gradebook: Gradebook, assignment: str, student: str) -> SubmittedAssignment:
+    """Return what a student has handed in, where a due date can be moved."""
+    try:
+        due = gradebook.find_assignment(assignment).duedate
+    except MissingEntry:
+        names = ", ".join(one.name for one in gradebook.assignments) or "none"
+        raise ValueError(
+            f"no assignment {assignment!r} in the gradebook; there are: {names}"
+        ) from None
+    if due is None:
+        raise ValueError(
+            f"{assignment} has no due date, so nobody is late; set one in formgrader, or with "
+            f'`nbgrader db assignment add {assignment} --duedate "2030-01-31 23:59 UTC"`'
+        )
+    try:
+        return gradebook.find_submission(assignment, student)
+    except MissingEntry:
+        known = any(one.id == student for one in gradebook.students)
+        raise ValueError(
+            f"{student} has no graded {assignment} yet; `mha-course grade {assignment}` comes "
+            "first, and this takes the penalty back"
+            if known
+            else f"no student {student!r} in the gradebook; `nbgrader db student list` has them"
+        ) from None
+
+
 def _concerned(gradebook: Gradebook, assignment: str) -> list[SubmittedAssignment]:
     """Return the submissions that are late, or were charged for it.
 
@@ -171,17 +241,31 @@ def _concerned(gradebook: Gradebook, assignment: str) -> list[SubmittedAssignmen
     return list(found)
 
 
-def _charge(submission: SubmittedAssignment, plugin: BasePlugin) -> bool:
-    """Work out what a submission loses; return whether it loses anything."""
+def penalties(
+    submission: SubmittedAssignment, plugin: BasePlugin
+) -> Iterator[tuple[SubmittedNotebook, float | None]]:
+    """Work out what each notebook of a submission loses, from points and due date as they are now.
+
+    Args:
+        submission: Whoever's.
+        plugin: What the course has chosen, see `policy`.
+
+    Yields:
+        A notebook, and the points to take away; None for none.
+    """
     # with an extension of no due date, nbgrader cannot reckon
     late = submission.total_seconds_late if submission.assignment.duedate else 0.0
-    taken = 0.0
     for notebook in submission.notebooks:
         penalty = None
         if late > 0:
             penalty = plugin.late_submission_penalty(submission.student.id, notebook.score, late)
-        if penalty is not None:
-            penalty = min(max(penalty, 0.0), notebook.score)
+        yield notebook, None if penalty is None else min(max(penalty, 0.0), notebook.score)
+
+
+def _charge(submission: SubmittedAssignment, plugin: BasePlugin) -> bool:
+    """Write down what a submission loses; return whether it loses anything."""
+    taken = 0.0
+    for notebook, penalty in penalties(submission, plugin):
         if notebook.late_submission_penalty != penalty:
             notebook.late_submission_penalty = penalty
         taken += penalty or 0.0

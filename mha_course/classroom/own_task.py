@@ -8,6 +8,7 @@ known mistakes stand in the test cell, those that learners must not see among th
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from string import Template
 
@@ -15,6 +16,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from mha_course.grading.bank import bank_file
+from mha_course.whole_file import write_whole
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _LONGEST = 60
@@ -32,6 +34,7 @@ def new_task(name: str, solutions: Path, banks: Path | None = None) -> tuple[Pat
     Raises:
         ValueError: the name cannot be used, or something of this name is there already.
         FileNotFoundError: there is no folder `solutions`.
+        OSError: one of them cannot be written; then none is there.
     """
     if not NAME.fullmatch(name) or len(name) > _LONGEST:
         raise ValueError(
@@ -45,12 +48,15 @@ def new_task(name: str, solutions: Path, banks: Path | None = None) -> tuple[Pat
     for one in (notebook.parent, bank):
         if one.exists():
             raise ValueError(f"{one} exists, and was left as it is; take another name")
-    notebook.parent.mkdir()
-    with notebook.open("x", encoding="utf-8") as file:
-        nbformat.write(_notebook(), file)
     bank.parent.mkdir(parents=True, exist_ok=True)
-    with bank.open("x", encoding="utf-8") as file:
-        file.write(_BANK.substitute(name=name))
+    notebook.parent.mkdir()
+    try:
+        with notebook.open("x", encoding="utf-8") as file:
+            nbformat.write(_notebook(), file)
+        write_whole(bank, _BANK.substitute(name=name).encode())
+    except BaseException:  # else, the same command would be refused: the name is taken
+        shutil.rmtree(notebook.parent)
+        raise
     return notebook, bank
 
 

@@ -102,8 +102,11 @@ def configure(c: Any, root: str | Path) -> None:
     # What lies in the exchange is collected only if it is a student's own. (None on Windows.)
     if os.name == "posix":
         c.ExchangeFactory.collect = _loaded("collect")["CollectOwn"]
-    # Who has handed in by another way stops nobody's feedback.
-    c.ExchangeFactory.release_feedback = _loaded("release")["ReleaseToAll"]
+    # Nobody puts a folder of their own in the place of the course's, and who has handed in by
+    # another way stops nobody's feedback.
+    release = _loaded("release")
+    c.ExchangeFactory.release_assignment = release["ReleaseSticky"]
+    c.ExchangeFactory.release_feedback = release["ReleaseToAll"]
 
     # What learners wrote is shown in formgrader and feedback, and never run there.
     c.HTMLExporter.filters = {"markdown2html": "mha_course.autograder.safe_html.markdown2html"}
@@ -112,6 +115,8 @@ def configure(c: Any, root: str | Path) -> None:
 
     # Learners see in their feedback what failed, but not the hidden tests: those serve again.
     c.GenerateFeedback.preprocessors = [GetGrades, ClearHiddenTests, CSSHTMLHeaderPreprocessor]
+    # And their browsers load nothing from elsewhere.
+    c.GenerateFeedback.exporter_class = "mha_course.classroom.feedback.FeedbackExporter"
 
 
 def _loaded(module: str) -> dict[str, Any]:

@@ -343,6 +343,13 @@ def _problems(student: Student) -> Iterator[str]:
             yield f"the id {name!r} holds {shown}; {why}: letters, digits and . _ - @ only"
         if name[0] in ".-":
             yield f"the id {name!r} begins with {name[0]}; {why}, so begin it with a letter"
+        if name[0] == "@":
+            yield (
+                f"the id {name!r} begins with @, which a spreadsheet takes for a formula: no grade "
+                "could be exported; begin it with a letter"
+            )
+        if name == "0":
+            yield "the id '0' is nobody for Moodle: no grade could be exported; give another"
         if len(name) > _LONGEST_ID:
             yield f"the id {name[:20]!r}… has {len(name)} characters; the most is {_LONGEST_ID}"
     for field, value in student._asdict().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from mha_course.grading.assignment import Assignment, Task, grade_id
 from mha_course.grading.sitting import without_hidden_tests
 
-_ROW = re.compile(r"^\| ([\d.]+) \|", re.MULTILINE)
+_ROW = re.compile(r"^\|[ \t]*(\d+\.?\d*|\.\d+)[ \t]*\|", re.MULTILINE)
 _MARKS = ("BEGIN SOLUTION", "BEGIN HIDDEN TESTS")
 
 
@@ -55,7 +56,7 @@ def _of_rubric(assignment: Assignment, task: Task) -> Iterator[str]:
         yield f"{task.name} has no model answer: a paragraph that begins with **Model answer.**"
     if "| Points | For |" not in answer:
         yield f"{task.name} has no rubric: a table with the head | Points | For |"
-    elif (given := sum(map(float, _ROW.findall(answer)))) != task.points:
+    elif not math.isclose(given := sum(map(float, _ROW.findall(answer))), task.points):
         yield f"the rubric of {task.name} gives {given:g} points, its card {task.points}"
 
 

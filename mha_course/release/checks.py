@@ -7,13 +7,14 @@ import subprocess
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
 CHANGES = "CHANGELOG.md"
 CITATION = "CITATION.cff"
 
+_CITED = ("version", "date-released")
 _HEADING = re.compile(r"^## (?P<version>\S+)(?: – (?P<date>\d{4}-\d{2}-\d{2}))?$", re.MULTILINE)
 _NUMBERS = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 
@@ -47,16 +48,16 @@ def problems(root: Path, version: str) -> Iterator[str]:
 
 
 def entries(root: Path) -> list[Entry]:
-    """Return what the changelog says of each version, the newest first."""
+    """Return what the changelog says of each version, the newest first.
+
+    Raises:
+        ValueError: a heading has a date that is none; the message names its line.
+    """
     text = (root / CHANGES).read_text(encoding="utf-8")
     headings = list(_HEADING.finditer(text))
     ends = [*(heading.start() for heading in headings), len(text)][1:]
     return [
-        Entry(
-            heading["version"],
-            date.fromisoformat(heading["date"]) if heading["date"] else None,
-            text[heading.end() : end].strip(),
-        )
+        Entry(heading["version"], _released(heading), text[heading.end() : end].strip())
         for heading, end in zip(headings, ends, strict=True)
     ]
 
@@ -70,22 +71,51 @@ def _texts(root: Path, version: str) -> Iterator[str]:
     elif listed[0].released is None or not listed[0].text:
         lacks = "date" if listed[0].released is None else "text"
         yield f"{CHANGES} has no {lacks} for {version}; write it"
-    cited = yaml.safe_load((root / CITATION).read_text(encoding="utf-8"))
-    if cited["version"] != version:
+    cited = _citation(root)
+    if missing := [name for name in _CITED if name not in cited]:
+        yield f"{CITATION} has no {missing[0]}; write it"
+    elif cited["version"] != version:
         yield f"{CITATION} cites version {cited['version']}; set it to {version}"
-    elif listed and listed[0].released not in (None, cited["date-released"]):
-        says = f"{CHANGES} says {listed[0].released}, {CITATION} {cited['date-released']}"
-        yield f"{says}; put the same day into both"
+    elif listed and (released := listed[0].released):
+        cited_day = str(cited["date-released"])  # in quotes, YAML takes it for a text
+        if cited_day != str(released):
+            says = f"{CHANGES} says {released}, {CITATION} {cited_day}"
+            yield f"{says}; put the same day into both"
+
+
+def _released(heading: re.Match[str]) -> date | None:
+    if not heading["date"]:
+        return None
+    try:
+        return date.fromisoformat(heading["date"])
+    except ValueError as error:
+        line = heading.string.count("\n", 0, heading.start()) + 1
+        raise ValueError(
+            f"{CHANGES}, line {line}: {heading['date']} is no date ({error}); write it as "
+            "YYYY-MM-DD"
+        ) from None
+
+
+def _citation(root: Path) -> dict[str, Any]:
+    """Return what the citation file says."""
+    try:
+        found = yaml.safe_load((root / CITATION).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:  # the latter for a date such as 2026-13-40
+        said = " ".join(str(error).split())
+        raise ValueError(f"{CITATION} cannot be read: {said}; mend it") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{CITATION} cannot be read: it is no list of `name: value`; mend it")
+    return found
 
 
 def _history(root: Path, version: str) -> Iterator[str]:
     """Look for what is not committed, and for what has been released."""
-    changed = _git(root, "status", "--porcelain").splitlines()
+    changed = git(root, "status", "--porcelain").decode().splitlines()
     if changed:
         some = ", ".join(line[3:] for line in changed[:3])
         yield f"not committed: {some}{' and more' * (len(changed) > 3)}; commit it or take it away"
-    here = set(_git(root, "tag", "--points-at", "HEAD").split())
-    tags = _git(root, "tag", "--list", "v*").split()
+    here = set(git(root, "tag", "--points-at", "HEAD").decode().split())
+    tags = git(root, "tag", "--list", "v*").decode().split()
     released = {tag: found for tag in tags if (found := _NUMBERS.fullmatch(tag[1:]))}
     newest = max(released, key=lambda tag: _order(tag[1:]), default=None)
     if f"v{version}" in released and f"v{version}" not in here:
@@ -98,10 +128,14 @@ def _order(version: str) -> tuple[int, ...]:
     return tuple(map(int, version.split(".")))
 
 
-def _git(root: Path, *command: str) -> str:
-    done = subprocess.run(
-        ["git", *command], cwd=root, capture_output=True, text=True, encoding="utf-8", check=False
-    )
+def git(root: Path, *command: str) -> bytes:
+    """Run git in a repository, and return what it printed.
+
+    Raises:
+        ValueError: it failed; the message has what it said.
+    """
+    done = subprocess.run(["git", *command], cwd=root, capture_output=True, check=False)
     if done.returncode:
-        raise ValueError(f"git {' '.join(command)} failed in {root}: {done.stderr.strip()}")
+        said = done.stderr.decode(errors="replace").strip()
+        raise ValueError(f"git {' '.join(command)} failed in {root}: {said}")
     return done.stdout

@@ -17,6 +17,7 @@ from mha_course.bundle import name as exercises_name
 from mha_course.bundle import write_bundle
 from mha_course.bundle.archive import write_zip
 from mha_course.pdf.__main__ import NAME as PDF
+from mha_course.release.checks import git
 
 DIGESTS = "SHA256SUMS"
 _STEM = Path(PDF).stem
@@ -73,12 +74,8 @@ def _all(root: Path, new: Path, version: str, site: Path, pdf: Path) -> Iterator
 
 def _package(root: Path, new: Path) -> Iterator[Path]:
     """Build the source distribution, and the wheel from it, out of what is committed."""
-    committed = subprocess.run(
-        ["git", "archive", "HEAD"], cwd=root, capture_output=True, check=True
-    ).stdout
-    when = subprocess.run(
-        ["git", "log", "-1", "--format=%ct"], cwd=root, capture_output=True, text=True, check=True
-    ).stdout.strip()
+    committed = git(root, "archive", "HEAD")
+    when = git(root, "log", "-1", "--format=%ct").decode().strip()
     with tempfile.TemporaryDirectory() as source:
         with tarfile.open(fileobj=BytesIO(committed)) as packed:
             packed.extractall(source, filter="data")

@@ -171,6 +171,17 @@ def test_a_folder_in_which_somebody_worked_is_refused(
     assert not (repository / "_build").exists()
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"nbformat": 3}', '{"cells": [{"source": "x"}]}', "ÿ"]
+)
+def test_what_is_no_notebook_is_named(repository: Path, tmp_path: Path, text: str) -> None:
+    file = repository / "exercises" / "heads" / "heads.ipynb"
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(ValueError, match=r"heads\.ipynb is no notebook; run `make exercises`"):
+        write_bundle(repository, tmp_path / "bundle.zip")
+    assert not (tmp_path / "bundle.zip").exists()
+
+
 def test_a_file_of_others_stays(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -177,6 +177,12 @@ def test_every_wrong_submission_has_its_feedback_checked() -> None:
     assert wrong == {name for name, *_ in FEEDBACK}
 
 
+def test_feedback_loads_nothing_from_elsewhere(course: Course) -> None:
+    loads = re.compile(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=[^>]*//[^>]*>")
+    for path in (course.folder / "feedback").rglob("*.html"):
+        assert not loads.findall(path.read_text())
+
+
 def test_feedback_names_no_folder_of_the_instructors_machine(course: Course) -> None:
     """The stack of a check would show where the package lies."""
     for path in (course.folder / "feedback").rglob("*.html"):

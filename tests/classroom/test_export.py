@@ -10,15 +10,20 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from course import REPOSITORY
 from nbgrader.api import Gradebook
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
+from mha_course.autograder.course import Course
+from mha_course.autograder.recorder import digest
+from mha_course.autograder.records import GRADED, WANTED
 from mha_course.classroom.export import CanvasExporter, MoodleExporter
+from mha_course.classroom.late import LatePolicy
 
 HANDED_IN = datetime(2026, 11, 2)
 
@@ -65,12 +70,24 @@ def gradebook(small_class: Path, tmp_path: Path) -> Iterator[Gradebook]:
 
 
 def export(
-    kind: type[CanvasExporter | MoodleExporter], gradebook: Gradebook, file: Path, **options: object
+    kind: type[CanvasExporter | MoodleExporter],
+    gradebook: Gradebook,
+    file: Path,
+    settings: dict[str, dict[str, object]] | None = None,
+    **options: object,
 ) -> list[list[str]]:
-    """Export, and return the rows of the file."""
-    config = Config({kind.__name__: {"to": str(file), **options}})
+    """Export from the folder that the gradebook is in, and return the rows of the file."""
+    folder = Path(str(gradebook.engine.url.database)).parent
+    mine = {"CourseDirectory": {"root": str(folder)}, kind.__name__: {"to": str(file), **options}}
+    config = Config({**mine, **(settings or {})})
     kind(config=config).export(gradebook)
     return list(csv.reader(io.StringIO(file.read_text("utf-8-sig"), newline="")))
+
+
+def last_column(rows: list[list[str]]) -> dict[str, str]:
+    """Return what stands in the last column, by the id of the student."""
+    who = rows[0].index("SIS Login ID" if "SIS Login ID" in rows[0] else "Username")
+    return {row[who]: row[-1] for row in rows[1:] if row[who]}
 
 
 def test_canvas_gets_its_columns(
@@ -84,10 +101,10 @@ def test_canvas_gets_its_columns(
     assert rows == [
         ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "heads"],
         ["    Points Possible", "", "", "", "", "10"],
-        ["Boole, Bob", "", "bob", "bob", "", ""],
-        ["Clifford, Cy", "", "cy", "cy", "", ""],
-        ["Łovelace, née Byron, Ada", "31415", "ada", "ada", "", "8.55"],
-    ]
+        ["Boole, Bob", "", "", "bob", "", ""],
+        ["Clifford, Cy", "", "", "cy", "", ""],
+        ["Łovelace, née Byron, Ada", "31415", "", "ada", "", "8.55"],
+    ], "an SIS User ID comes first for Canvas, and a login may be that of another"
     assert file.read_bytes().startswith(b"\xef\xbb\xbfStudent,"), "Excel, and Canvas's own check"
     assert file.stat().st_mode & 0o077 == 0
     assert "a person has to read their written answers" in caplog.text
@@ -141,15 +158,131 @@ def test_late_work_has_its_penalty_and_never_less_than_nothing(
     gradebook.db.commit()
     rows = export(CanvasExporter, gradebook, tmp_path / "canvas.csv")
 
-    assert {row[2]: row[-1] for row in rows[2:]} == {"ada": "6.55", "bob": "", "cy": "", "dee": "0"}
+    assert last_column(rows) == {"ada": "6.55", "bob": "", "cy": "", "dee": "0"}
 
 
+@pytest.fixture
+def course(tmp_path: Path) -> Course:
+    """The course around the gradebook, with what ada and bob have handed in."""
+    shutil.copy(REPOSITORY / "nbgrader_config.py", tmp_path)
+    for name in ("heads", "counting"):
+        shutil.copytree(REPOSITORY / "solutions" / name, tmp_path / "solutions" / name)
+    for student in ("ada", "bob"):
+        hand_in(tmp_path, student)
+    return Course(tmp_path)
+
+
+def hand_in(course: Path, student: str, assignment: str = "heads", text: str = "{}") -> None:
+    folder = course / "submitted" / student / assignment
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{assignment}.ipynb").write_text(text)
+
+
+@pytest.mark.usefixtures("course")
 def test_who_has_handed_in_nothing_gets_0_if_told_so(gradebook: Gradebook, tmp_path: Path) -> None:
     for kind, open_grade in ((CanvasExporter, ""), (MoodleExporter, "-")):
         rows = export(kind, gradebook, tmp_path / kind.__name__, zero_for_missing=True)
-        by_student = {row[2]: row[-1] for row in rows}
+        by_student = last_column(rows)
         assert by_student["cy"] == "0"
         assert by_student["bob"] == open_grade, "an answer that waits is not a missing one"
+
+
+def test_0_is_given_only_where_it_can_be_seen_who_has_handed_in(
+    gradebook: Gradebook, tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit, match=r"is no course folder: .* Go to the course's folder"):
+        export(CanvasExporter, gradebook, tmp_path / "canvas.csv", zero_for_missing=True)
+    assert not (tmp_path / "canvas.csv").exists()
+
+
+@pytest.mark.parametrize("zero_for_missing", [False, True])
+@pytest.mark.usefixtures("course")
+def test_what_is_not_graded_yet_is_not_missing(
+    gradebook: Gradebook, tmp_path: Path, caplog: pytest.LogCaptureFixture, zero_for_missing: bool
+) -> None:
+    """Collected after the class was graded, or without a result; of a stranger; broken off."""
+    hand_in(tmp_path, "cy")
+    hand_in(tmp_path, "stranger")
+    hand_in(tmp_path, "cy", "counting")
+    with warnings.catch_warnings(action="ignore", category=SAWarning):
+        gradebook.update_or_create_student("dee")
+        gradebook.add_submission("heads", "dee", timestamp=HANDED_IN)
+    gradebook.update_or_create_student("eve")
+    file = tmp_path / "out.csv"
+    rows = export(MoodleExporter, gradebook, file, zero_for_missing=zero_for_missing)
+
+    nothing = "0" if zero_for_missing else "-"
+    assert rows[0][-1] == "heads"
+    assert last_column(rows) == {"ada": "8.55", "bob": "-", "cy": "-", "dee": "-", "eve": nothing}
+    says = "no grade, for they have handed in, and are not graded: run `mha-course grade"
+    assert f"heads: {says} heads`, and export again: 'cy', 'stranger'" in caplog.text
+    assert f"counting: {says} counting`, and export again: 'cy'" in caplog.text
+    assert "for they have handed in nothing: 'eve'\n" in caplog.text
+
+    caplog.clear()
+    export(MoodleExporter, gradebook, tmp_path / "ada.csv", student=["ada"])
+    assert "not graded" not in caplog.text, "of the others nothing was asked"
+
+
+def test_points_of_an_earlier_submission_are_named(
+    gradebook: Gradebook, course: Course, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for student in ("ada", "bob", "dee", "eve"):
+        hand_in(tmp_path, student)
+        graded = {"heads": {"submission": digest(b"{}")}}
+        course.records("heads").add(student, GRADED, notebooks=graded)
+        if student > "bob":
+            add(gradebook, student, 1.0, 1.0)
+    export(CanvasExporter, gradebook, tmp_path / "1.csv")
+    assert "earlier submission" not in caplog.text
+
+    hand_in(tmp_path, "ada", text="[]")
+    hand_in(tmp_path, "bob", text="[]")  # whose points are not in the file
+    course.records("heads").add("dee", WANTED)
+    shutil.rmtree(tmp_path / "submitted" / "eve")
+    rows = export(CanvasExporter, gradebook, tmp_path / "2.csv")
+    assert last_column(rows)["ada"] == "8.55"
+    assert (
+        "heads: the points of an earlier submission, for the last is not graded: run `mha-course "
+        "grade heads`, and export again: 'ada', 'dee'\n"
+    ) in caplog.text
+
+
+TENTH = {
+    "AssignLatePenalties": {"plugin_class": LatePolicy},
+    "LatePolicy": {"percent_a_day": 10.0},
+}
+
+
+def test_an_old_penalty_is_named(
+    gradebook: Gradebook, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(gradebook, "dee", 7.0, 3.0)
+    gradebook.find_assignment("heads").duedate = HANDED_IN - timedelta(hours=1)
+    for student, penalty in (("ada", 0.855), ("dee", 1.0)):
+        (notebook,) = gradebook.find_submission("heads", student).notebooks
+        notebook.late_submission_penalty = penalty
+    gradebook.db.commit()
+    export(CanvasExporter, gradebook, tmp_path / "1.csv", TENTH)
+    assert "old late penalty" not in caplog.text
+
+    gradebook.find_grade("an_answer", "heads", "heads", "dee").manual_score = 1.0
+    gradebook.db.commit()
+    rows = export(CanvasExporter, gradebook, tmp_path / "2.csv", TENTH)
+    assert last_column(rows)["dee"] == "7", "as it is in the gradebook"
+    assert "heads: an old late penalty; points, the due date, an extension or" in caplog.text
+    assert "run `mha-course grade heads`, and export again: 'dee'\n" in caplog.text
+
+    gradebook.find_assignment("heads").duedate = None
+    gradebook.db.commit()
+    export(CanvasExporter, gradebook, tmp_path / "3.csv", TENTH)
+    assert "and export again: 'ada', 'dee'\n" in caplog.text
+
+
+def test_a_policy_that_cannot_be_is_named(gradebook: Gradebook, tmp_path: Path) -> None:
+    wrong = TENTH | {"LatePolicy": {"percent_per_day": 10}}
+    with pytest.raises(SystemExit, match=r"no c\.LatePolicy\.percent_per_day; .*nothing was"):
+        export(CanvasExporter, gradebook, tmp_path / "canvas.csv", wrong)
 
 
 def test_a_named_assignment_and_student_and_canvas_number(
@@ -194,7 +327,7 @@ def test_an_id_is_left_out_rather_than_changed(
         add(gradebook, student, 7.0, 3.0)
     rows = export(kind, gradebook, tmp_path / "out.csv")
 
-    assert {"ada", "bob", "cy"} == {row[2] for row in rows} - {"", "SIS User ID", "Username"}
+    assert set(last_column(rows)) == {"ada", "bob", "cy"}
     assert "Enter these grades by hand" in caplog.text
     assert all(repr(student) in caplog.text for student in odd)
 
@@ -238,6 +371,8 @@ def test_an_empty_gradebook_makes_no_file(tmp_path: Path) -> None:
 
 def test_the_command_of_the_guide(gradebook: Gradebook, tmp_path: Path) -> None:
     gradebook.close()
+    shutil.copy(REPOSITORY / "nbgrader_config.py", tmp_path)
+    hand_in(tmp_path, "late-in-the-list")
     (tmp_path / "moodle.csv").write_text("the only copy")
     name = "mha_course.classroom.export.MoodleExporter"
     command = [sys.executable, "-m", "nbgrader", "export", f"--exporter={name}"]
@@ -260,4 +395,5 @@ def test_the_command_of_the_guide(gradebook: Gradebook, tmp_path: Path) -> None:
     forced = run("--MoodleExporter.force=True", "--MoodleExporter.zero_for_missing=True")
     assert forced.returncode == 0, forced.stderr
     assert "'bob'" in forced.stderr
+    assert "not graded: run `mha-course grade heads`, and export again: 'late-" in forced.stderr
     assert "cy,c@b.c,0" in (tmp_path / "moodle.csv").read_text("utf-8-sig")

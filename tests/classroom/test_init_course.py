@@ -234,6 +234,10 @@ BAD_OPTIONS = {
     "no server": (["--db", "postgresql+psycopg://g@127.0.0.1:1/x"], "See that the database runs"),
     "no driver": (["--db", "nosuch://g@127.0.0.1/x"], "nosuch"),
     "password": (["--db", "postgresql+psycopg://g:hush@127.0.0.1/x"], "~/.pgpass"),
+    "password aside": (
+        ["--db", "postgresql+psycopg:///x?host=127.0.0.1&user=g&password=hush"],
+        "~/.pgpass",
+    ),
     "file here": (["--db", "sqlite:///x.db"], "give the whole path: sqlite:////srv"),
     "no folder": (["--db", "sqlite:////nowhere/x.db"], "there is no folder /nowhere"),
     "in use": (
@@ -284,6 +288,28 @@ def test_not_within_the_public_checkout(
     assert main(["init-course", "mine"]) == 2
     assert f"such as {tmp_path / 'mine'}" in capsys.readouterr().err
     assert not (public / "mine").exists()
+
+
+def test_not_from_a_private_course(
+    mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The new one would have its gradebook."""
+    monkeypatch.chdir(mine)
+    assert main(["init-course", str(tmp_path / "other")]) == 2
+    assert f"{mine} is a private course; go to the public checkout" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_folder_that_is_open_to_others_is_named(public: Path, tmp_path: Path) -> None:
+    said = {}
+    for mode in (0o755, 0o750):
+        folder = tmp_path / f"my {mode:o}"
+        folder.mkdir()
+        folder.chmod(mode)
+        said[mode] = "\n".join(init_course(public, folder, Wanted()))
+        assert stat.S_IMODE(folder.stat().st_mode) == mode
+    assert f"to close it: chmod 700 '{tmp_path}/my 755'" in said[0o755]
+    assert "chmod" not in said[0o750]
 
 
 def test_not_from_another_folder(
@@ -442,6 +468,36 @@ def test_an_update_leaves_what_you_have_changed(public: Path, mine: Path) -> Non
     assert any(line.startswith("heads is another now: before you release") for line in said)
 
 
+def test_an_update_is_not_from_the_course_itself(
+    public: Path, mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What you have written would pass for the public course, and be replaced by the next one."""
+    heads = Path("solutions", "heads", "heads.ipynb")
+    edited(mine / heads, "\nMy word.")
+    kept = contents(mine)
+    monkeypatch.chdir(mine)
+    assert main(["update-course", "."]) == 2
+    assert f"{mine} is a private course; go to the public checkout" in capsys.readouterr().err
+    assert contents(mine) == kept
+    edited(public / heads, "\nA better word.")
+    list(update_course(public, mine))
+    assert (mine / heads).read_bytes() == kept[heads.as_posix()]
+
+
+def test_an_update_is_not_from_an_older_version(
+    public: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(folders, "__version__", "10.0.0")
+        list(update_course(public, mine))
+    edited(public / "solutions" / "heads" / "heads.ipynb", "\nA word of old.")
+    before = contents(mine)
+    monkeypatch.setattr(folders, "__version__", "9.0.0")
+    with pytest.raises(ValueError, match=r"of version 10\.0\.0, and this is 9\.0\.0"):
+        list(update_course(public, mine))
+    assert contents(mine) == before
+
+
 def test_an_update_does_not_take_a_file_of_yours_for_its_own(public: Path, mine: Path) -> None:
     data = "solutions/heads/data.json"
     (mine / data).write_text("mine")
@@ -504,7 +560,7 @@ def test_an_update_that_breaks_off_goes_on(
     }
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}', '{"version": "new"}'])
 def test_a_manifest_that_cannot_be_read(text: str, public: Path, mine: Path) -> None:
     (mine / MANIFEST).write_text(text)
     before = contents(mine)
@@ -541,9 +597,18 @@ def test_doctor_in_a_private_course(
     found = found_by_doctor(folder)
     assert found["late work"].says == "each day that has begun costs 10 %"
     assert found["exchange"].state == doctor.WITHOUT
-    assert found["exchange"].do == f"chmod 777 {exchange}"
+    assert found["exchange"].do == f"chmod 1777 {exchange}"
     exchange.chmod(0o777)
+    found = found_by_doctor(folder)
+    assert found["exchange"].state == doctor.BAD
+    assert found["exchange"].do == f"chmod 1777 {exchange}"
+    exchange.chmod(0o1777)
     assert found_by_doctor(folder)["exchange"].state == doctor.GOOD
+    folder.chmod(0o755)
+    found = found_by_doctor(folder)
+    assert (found["folder"].state, found["folder"].do) == (doctor.BAD, f"chmod 700 {folder}")
+    folder.chmod(0o750)
+    assert "folder" not in found_by_doctor(folder), "the group may be those who teach"
 
     (folder / "students.csv").write_text("id\na+b\n")
     config.write_text(config.read_text() + "c.LatePolicy.percent_a_day = 200\n")

@@ -206,6 +206,69 @@ def test_a_due_date_that_moves_counts(late: Class) -> None:
     assert set(late.penalties().values()) == {0}
 
 
+def extended(student: str, days: str, assignment: str = "one") -> int:
+    return main(["extend", assignment, student, f"--days={days}"])
+
+
+def test_more_time_for_one_student(
+    late: Class, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(late.folder)
+    late.assign()
+    assert extended("eve", "1") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "one of eve is due 2030-02-01 22:59 UTC",
+        "points taken from 2 (bob, eve): each day that has begun costs 10 %",
+    ]
+    assert late.penalties() == {"ada": 0, "bob": 0.8, "eve": 0.8, "joe": 0}
+    assert extended("eve", "1.5") == 0, "in place of the one before"
+    assert late.penalties()["eve"] == 0
+    assert extended("eve", "0") == 0
+    assert late.penalties()["eve"] == 1.6
+
+
+@pytest.mark.parametrize(
+    ("student", "days", "assignment", "says"),
+    [
+        ("eve", "-1", "one", "-24 hours: an extension is 0 or more"),
+        ("eve", "nan", "one", "--days nan: give a number of days, such as 3"),
+        ("eve", "1e20", "one", "--days 1e+20: give a number of days"),
+        ("Eve", "1", "one", "no student 'Eve' in the gradebook; `nbgrader db student list`"),
+        ("new", "1", "one", "new has no graded one yet; `mha-course grade one` comes first"),
+        ("eve", "1", "two", "no assignment 'two' in the gradebook; there are: one"),
+    ],
+)
+def test_more_time_that_cannot_be(
+    late: Class,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    student: str,
+    days: str,
+    assignment: str,
+    says: str,
+) -> None:
+    monkeypatch.chdir(late.folder)
+    late.assign()
+    with late.opened() as gradebook:
+        gradebook.add_student("new")
+    assert extended(student, days, assignment) == 2
+    assert says in capsys.readouterr().err
+    assert late.penalties() == {"ada": 0, "bob": 0.8, "eve": 1.6, "joe": 0}
+
+
+def test_more_time_without_a_due_date(
+    late: Class, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(late.folder)
+    with late.opened() as gradebook:
+        gradebook.find_assignment("one").duedate = None
+        gradebook.db.commit()
+    assert extended("eve", "1") == 2
+    assert (
+        "one has no due date, so nobody is late; set one in formgrader" in capsys.readouterr().err
+    )
+
+
 def test_a_policy_that_changes_counts(late: Class) -> None:
     late.assign()
     late.configure("c.LatePolicy.percent_a_day = 0")

@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
@@ -14,6 +15,7 @@ from course import Course, cells_by_id, read
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 
+from mha_course.classroom import own_task
 from mha_course.classroom.own_task import new_task
 from mha_course.cli import main
 from mha_course.grading import section_link
@@ -245,6 +247,21 @@ def test_nothing_is_overwritten(course: Path, capsys: pytest.CaptureFixture[str]
     assert main(["new-task", "other"]) == 2, "its bank is there"
     assert not (course / "solutions" / "other").exists()
     assert source.read_text() == bank_file("other", bank.parent).read_text() == "mine"
+
+
+@pytest.mark.parametrize(("module", "name"), [(nbformat, "write"), (own_task, "write_whole")])
+def test_what_cannot_be_written_leaves_the_name_free(
+    course: Path, module: ModuleType, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, full)
+        with pytest.raises(OSError, match="No space left"):
+            new_task(NAME, course / "solutions")
+    assert not [path for path in course.rglob("*") if path.name.startswith("my")]
+    new_task(NAME, course / "solutions")
 
 
 def test_outside_a_course_folder_nothing_is_made(

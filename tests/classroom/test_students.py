@@ -103,6 +103,8 @@ tab\tbed,,,
 line",,,
 mail,,,not a mail
 name,\N{RIGHT-TO-LEFT OVERRIDE}evil,,
+@mal,,,
+0,,,
 """
 SAID = {
     3: "there is no id (Bob Nobody)",
@@ -118,6 +120,8 @@ SAID = {
     13: r"the id 'new\nline' holds U+000A",
     15: "'not a mail' is no e-mail address",
     16: r"first_name '\u202eevil' holds a character that cannot be shown",
+    17: "the id '@mal' begins with @, which a spreadsheet takes for a formula",
+    18: "the id '0' is nobody for Moodle",
 }
 
 

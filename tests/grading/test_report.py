@@ -589,8 +589,19 @@ def test_cells_of_a_spreadsheet_are_no_formulas(text: str) -> None:
     assert spreadsheet_cell(text).startswith("'")
 
 
+@pytest.mark.parametrize(
+    "text", ["Ada;=1+1", "Ada; =1+1", "a;b;-1", "Ada;＝1", 'Ada;"=1+1"', 'Ada;" "=1', "x;\t@y"]
+)
+def test_no_formula_begins_where_another_country_begins_a_cell(text: str) -> None:
+    written = io.StringIO(newline="")
+    csv.writer(written).writerow(["1", spreadsheet_cell(text), "2"])
+    for delimiter in ",;":
+        (row,) = csv.reader(io.StringIO(written.getvalue(), newline=""), delimiter=delimiter)
+        assert not [one for one in row if one.lstrip().startswith(tuple("=+-@＝＋－＠"))]
+
+
 def test_ordinary_text_is_left_alone() -> None:
-    text = "That is √d_model · 2, 'quoted' — naïve 学生"
+    text = "That is √d_model · 2, 'quoted' — naïve 学生; f(1, -2) = 3; so"
     assert line(text) == spreadsheet_cell(text) == text
     assert len(line("word " * 1000)) <= 300
 

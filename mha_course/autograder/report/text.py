@@ -14,6 +14,8 @@ _TURNING = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # right to left and b
 _UNSEEN = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_TURNING}\ufeff]")
 _HALF = re.compile("[\ud800-\udfff]")
 _STARTS_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+# where lists have semicolons, as in Germany, a spreadsheet begins a new cell at each
+_FORMULA_AFTER = re.compile(r';(?=[\s"]*[=+\-@＝＋－＠])')
 
 
 def line(text: str, most: int = MOST) -> str:
@@ -29,7 +31,7 @@ def lines(text: str) -> str:
 
 def cell(text: str) -> str:
     """Return a text for a cell of a spreadsheet, which must not take it for a formula."""
-    shown = line(text, 1000)
+    shown = _FORMULA_AFTER.sub(";'", line(text, 1000))
     return f"'{shown}" if shown.startswith(_STARTS_FORMULA) else shown
 
 
