@@ -16,7 +16,7 @@ SOURCES := _config.yml _toc.yml references.bib $(shell find chapters mha_course 
   -not -path '*/.*' -not -path '*/__pycache__/*' -not -path 'mha_course/pdf/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf release test test-slow test-all check hub hub-clean lab exercises lint screenshots links lock clean
+.PHONY: help book pdf release test test-slow test-all check hub hub-clean lab progress exercises lint screenshots links lock clean
 
 # nbgrader and the notebook tests call jupyter, alembic and others by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -72,13 +72,16 @@ lab: $(READY) ## Open the exercises in JupyterLab
 	@# with settings by which the chapters, text, open as notebooks
 	MHA_BOOK_URL="$${MHA_BOOK_URL:-file://$(CURDIR)/_build/html}" JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/exercises
 
+progress: $(READY) ## Say how far you are in the exercises
+	@$(BIN)/mha-course progress
+
 # What the hub puts before its servers; Node itself comes with the packages of $(READY)
 $(PROXY): deploy/package-lock.json | $(READY)
 	$(BIN)/npm ci --prefix deploy --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-hub: $(READY) $(PROXY) ## Start a JupyterHub for a trial class; as root (FOLDER=, PORT=, STUDENTS=)
-	@$(BIN)/python -m deploy.hub $(if $(FOLDER),--folder "$(FOLDER)") $(if $(PORT),--port "$(PORT)") $(if $(STUDENTS),--students "$(STUDENTS)")
+hub: $(READY) $(PROXY) ## Start a JupyterHub for a trial class; as root (FOLDER=, PORT=, ADDRESS=, STUDENTS=)
+	@$(BIN)/python -m deploy.hub $(if $(FOLDER),--folder "$(FOLDER)") $(if $(PORT),--port "$(PORT)") $(if $(ADDRESS),--address "$(ADDRESS)") $(if $(STUDENTS),--students "$(STUDENTS)")
 
 hub-clean: $(READY) ## Remove the trial class and its accounts, after asking; as root (FOLDER=)
 	@$(BIN)/python -m deploy.hub --remove $(if $(FOLDER),--folder "$(FOLDER)")

@@ -204,9 +204,7 @@ def download(app: Sphinx, error: Exception | None) -> None:
         return
     for file in Path(app.outdir).rglob("*.html"):
         text = file.read_text(encoding="utf-8")
-        mended = re.sub(
-            r'(href="[^"]*_sources/[^"]*\.ipynb") target="_blank"', r"\1 download", text
-        )
+        mended = _NOTEBOOK.sub(r"\1 download", text)
         if mended != text:
             file.write_text(mended, encoding="utf-8")
 

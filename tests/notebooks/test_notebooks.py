@@ -1,4 +1,4 @@
-"""Every chapter and every solution runs from top to bottom, cell by cell, under nbval."""
+"""Every notebook to download and every solution runs from top to bottom under nbval."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CHAPTERS = [
     page
     for page in sorted((ROOT / "chapters").glob("*.md"))
-    if "kernelspec:" in page.read_text(encoding="utf-8")  # others have no code
+    if shows_code(page.read_text(encoding="utf-8"))  # no other can be downloaded as a notebook
 ]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*/*.ipynb"))
 
@@ -46,20 +46,9 @@ def test_there_are_chapters_and_solutions() -> None:
 @pytest.mark.slow  # `make book` has run their cells by now, as notebooks they run once more
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs(chapter: Path, tmp_path: Path) -> None:
-    text = chapter.read_text(encoding="utf-8")
-    if shows_code(text):
-        # as a reader downloads it: it lies anywhere, and nothing is beside it
-        made = notebook(text, Rest())
-        file = tmp_path / f"{chapter.stem}.ipynb"
-    else:
-        # a place like its own: it reads what is beside it
-        made = jupytext.reads(text, fmt="md:myst")
-        (tmp_path / "chapters").mkdir()
-        beside = [ROOT / name for name in ("benchmarks", "solutions", "exercises", "_toc.yml")]
-        for place in (*beside, ROOT / "references.bib", *(ROOT / "chapters").iterdir()):
-            (tmp_path / place.relative_to(ROOT)).symlink_to(place)
-        file = tmp_path / "chapters" / f"{chapter.stem}.ipynb"
-    jupytext.write(made, file)
+    # as a reader downloads it: it lies anywhere, and nothing is beside it
+    file = tmp_path / f"{chapter.stem}.ipynb"
+    jupytext.write(notebook(chapter.read_text(encoding="utf-8"), Rest()), file)
 
     result = run_under_nbval(file)
 

@@ -19,7 +19,7 @@ from mha_course.bundle import write_bundle
 from mha_course.pdf.__main__ import NAME as PDF
 from mha_course.release.__main__ import main
 from mha_course.release.checks import entries, problems
-from mha_course.release.files import DIGESTS, make
+from mha_course.release.files import DIGESTS, _package, make
 
 ROOT = Path(__file__).parents[2]
 CHANGES = "# Changes\n\n## 1.2.0 – 2031-04-05\n\nNew.\n\n## 1.1.9 – 2031-01-01\n\nOld.\n"
@@ -73,6 +73,8 @@ def test_a_version_that_does_not_fit(ready: Path, version: str, says: str) -> No
         ("CHANGELOG.md", "## 1.2.0\n\nNew.\n", "CHANGELOG.md has no date for 1.2.0"),
         ("CHANGELOG.md", "## 1.2.0 – 2031-04-05\n\n", "CHANGELOG.md has no text for 1.2.0"),
         ("CITATION.cff", CITATION.replace("1.2.0", "1.1.0"), "CITATION.cff cites version 1.1.0"),
+        ("CITATION.cff", "version: 1.2.0\n", "CITATION.cff has no date-released; write it"),
+        ("CITATION.cff", "date-released: 2031-04-05\n", "CITATION.cff has no version; write it"),
         ("CITATION.cff", CITATION.replace("05", "06"), "says 2031-04-05, CITATION.cff 2031-04-06"),
     ],
 )
@@ -81,6 +83,47 @@ def test_texts_that_contradict_each_other(ready: Path, file: str, text: str, say
     commit(ready)
     (found,) = problems(ready, "1.2.0")
     assert says in found
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("CITATION.cff", "version: [1", "CITATION.cff cannot be read: while parsing"),
+        ("CITATION.cff", "1.2.0", "CITATION.cff cannot be read: it is no list of `name: value`"),
+        ("CITATION.cff", CITATION.replace("-04-", "-13-"), "CITATION.cff cannot be read: month"),
+        (
+            "CHANGELOG.md",
+            CHANGES.replace("01-01", "13-40"),
+            "CHANGELOG.md, line 7: 2031-13-40 is no date (month must be in 1..12); write it as",
+        ),
+    ],
+)
+def test_texts_that_cannot_be_read(
+    ready: Path,
+    file: str,
+    text: str,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (ready / file).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(ready)
+    assert main(["--check", "--to", "new"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"no release: {says}")
+    assert said.count("\n") == 1
+
+
+def test_a_day_may_be_in_quotes(ready: Path) -> None:
+    quoted = CITATION.replace("2031-04-05", '"2031-04-05"')
+    (ready / "CITATION.cff").write_text(quoted, encoding="utf-8")
+    commit(ready)
+    assert list(problems(ready, "1.2.0")) == []
+
+
+def test_what_git_says_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=f"git archive HEAD failed in {tmp_path}: fatal: "):
+        list(_package(tmp_path, tmp_path))
 
 
 def test_what_is_not_committed_is_named(ready: Path) -> None:
