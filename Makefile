@@ -16,7 +16,7 @@ SOURCES := _config.yml _toc.yml references.bib $(shell find chapters mha_course 
   -not -path '*/.*' -not -path '*/__pycache__/*' -not -path 'mha_course/pdf/*')
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf release test test-slow test-all check hub hub-clean lab progress exercises lint screenshots links lock clean
+.PHONY: help book pdf release test test-ci test-all check hub hub-clean lab progress exercises lint screenshots links lock clean
 
 # nbgrader and the notebook tests call jupyter, alembic and others by name
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -55,18 +55,18 @@ release: $(READY) ## Make all files of a release into dist/VERSION: site, PDF, e
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4
 
 test: book check ## Run what must hold: lint, types, tests, notebooks, the site, grading
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not weekly"
 
-test-all: book check $(PROXY) ## Run all tests at once, as CI does
+test-ci: book check $(PROXY) ## Run also what takes longer: the exercises' audit, graders that are killed
+	$(PYTEST) -m "not weekly"
+
+test-all: book check $(PROXY) ## Run all tests: experiments anew, every page as a notebook
 	$(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-test-slow: book $(PROXY) ## Run the rest: experiments anew, the exercises' audit, graders that are killed
-	$(PYTEST) -m slow
 
 lab: $(READY) ## Open the exercises in JupyterLab
 	@# with settings by which the chapters, text, open as notebooks

@@ -14,10 +14,11 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mha_course.experiments.negative_heads import FULL
@@ -41,7 +42,8 @@ def main(path: str) -> None:
     """Measure everything, and write the file."""
     measured = read(CHANGES)  # 24 pieces take minutes, and were measured there
     changes = torch.tensor(measured.data["models"]["minilm"]["changes"])
-    patterns, outputs = one_layer()
+    tokens = text_chunks(TEXTS.name, size=TOKENS, count=4)[1]
+    patterns, outputs = one_layer(tokens)
     slopes = gate_gradients([text_piece(TEXTS, number) for number in range(PIECES_OF_SLOPES)])
     losses = curves(
         [text_piece(TEXTS, number) for number in PIECES_OF_CURVES], changes[..., 0::2].mean(-1)
@@ -53,12 +55,17 @@ def main(path: str) -> None:
         "changes": changes,
         "curves": losses,
     }
-    data = {"about": about(measured.date), **{name: rounded(t) for name, t in tensors.items()}}
+    data = {
+        "about": about(tokens, measured.date),
+        **{name: rounded(t) for name, t in tensors.items()},
+    }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
-def one_layer() -> tuple[Float[Tensor, "h T T"], Float[Tensor, "h T d_head"]]:
+def one_layer(
+    tokens: Int[Tensor, " T"],
+) -> tuple[Float[Tensor, "h T T"], Float[Tensor, "h T d_head"]]:
     """Attention weights and outputs of the heads of one layer, for one short text."""
     kept: list[LayerHeads] = []
 
@@ -66,8 +73,7 @@ def one_layer() -> tuple[Float[Tensor, "h T T"], Float[Tensor, "h T d_head"]]:
         if number == LAYER:
             kept.append(heads)
 
-    text_model = model(TEXTS.name)
-    text_model.look(text_chunks(TEXTS.name, size=TOKENS, count=4)[1:2], keep)
+    model(TEXTS.name).look(tokens[None], keep)
     [heads] = kept
     assert heads.weights is not None  # look asks for them
     return heads.weights[0], heads.z[0]
@@ -93,15 +99,17 @@ def curves(
     return torch.stack(rows)
 
 
-def about(measured: str) -> dict[str, str]:
+def about(tokens: Int[Tensor, " T"], measured: str) -> dict[str, str]:
     """Say where the numbers come from, and what each tensor is."""
     packages = ("mha-course", "torch", "transformers")
     return {
         "model": "sentence-transformers/all-MiniLM-L6-v2: 6 layers of 12 heads, d_head 32",
-        "text": "the reference of the Python language (pydoc_data.topics)",
+        "text": f"the reference of the Python language (pydoc_data.topics of Python "
+        f"{python_version()}; others have another text)",
         "loss": "nats per passage: find the second half of a passage among those of its piece; "
         f"a piece is {TEXTS.together} passages of {TEXTS.size} tokens",
         "patterns": f"[h, T, T], attention weights in layer {LAYER} (from 0), {TOKENS} tokens",
+        "tokens": f"of these patterns: {' '.join(map(str, tokens.tolist()))}",
         "outputs": f"[h, T, d_head], before W_O, layer {LAYER}, the same tokens",
         "slopes": "[layers, h, passages], slope of the loss in the gate of the head, at a gate "
         f"of 1; pieces 0 to {PIECES_OF_SLOPES - 1}",

@@ -72,13 +72,21 @@ def _all(root: Path, new: Path, version: str, site: Path, pdf: Path) -> Iterator
     yield from _package(root, new)
 
 
+def unpack(packed: tarfile.TarFile, folder: str | Path) -> None:
+    """Unpack an archive into a folder, and nothing beside it where Python can see to that."""
+    if hasattr(tarfile, "data_filter"):  # since 3.11.4
+        packed.extractall(folder, filter="data")
+    else:
+        packed.extractall(folder)
+
+
 def _package(root: Path, new: Path) -> Iterator[Path]:
     """Build the source distribution, and the wheel from it, out of what is committed."""
     committed = git(root, "archive", "HEAD")
     when = git(root, "log", "-1", "--format=%ct").decode().strip()
     with tempfile.TemporaryDirectory() as source:
         with tarfile.open(fileobj=BytesIO(committed)) as packed:
-            packed.extractall(source, filter="data")
+            unpack(packed, source)
         built = subprocess.run(
             [sys.executable, "-m", "build", "--no-isolation", "--outdir", new, source],
             env={**os.environ, "SOURCE_DATE_EPOCH": when},

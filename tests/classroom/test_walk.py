@@ -375,7 +375,7 @@ def export(trial: Class) -> None:
     assert "they have handed in nothing: 'bob', 'cy'" in said
     table = (trial.instructor.folder / "canvas.csv").read_text("utf-8-sig")
     points = BY_TESTS + len(HEADS.written)
-    assert f'"Lovelace, Ada",,ada,ada,,{points}' in table
+    assert f'"Lovelace, Ada",,,ada,,{points}' in table
     with Gradebook(f"sqlite:///{trial.instructor.folder / 'gradebook.db'}") as gradebook:
         assert gradebook.find_submission("heads", "ada").score == points
 

@@ -49,7 +49,7 @@ def test_question_and_claims_are_what_the_module_says(kept: Result) -> None:
     assert all(re.fullmatch(r"C\d\d|Q0\d", claim) for claim in module.CLAIMS)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_quick_run_points_the_same_way(kept: Result, request: pytest.FixtureRequest) -> None:
     """Once more from nothing, small: what the book says must still come out."""
     if kept.experiment in NEEDS_SMOLLM2:

@@ -43,7 +43,7 @@ def test_there_are_chapters_and_solutions() -> None:
     assert SOLUTIONS
 
 
-@pytest.mark.slow  # `make book` has run their cells by now, as notebooks they run once more
+@pytest.mark.weekly  # `make book` has run their cells by now, as notebooks they run once more
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_chapter_runs(chapter: Path, tmp_path: Path) -> None:
     # as a reader downloads it: it lies anywhere, and nothing is beside it

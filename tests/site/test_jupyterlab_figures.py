@@ -34,7 +34,7 @@ from mha_course import MultiHeadAttention, causal_mask, head_dim
 from mha_course.experiments.head_atlas.maps import read_maps
 from mha_course.widgets.live import MODULES
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.weekly
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {

@@ -19,7 +19,7 @@ from mha_course.bundle import write_bundle
 from mha_course.pdf.__main__ import NAME as PDF
 from mha_course.release.__main__ import main
 from mha_course.release.checks import entries, problems
-from mha_course.release.files import DIGESTS, _package, make
+from mha_course.release.files import DIGESTS, _package, make, unpack
 
 ROOT = Path(__file__).parents[2]
 CHANGES = "# Changes\n\n## 1.2.0 – 2031-04-05\n\nNew.\n\n## 1.1.9 – 2031-01-01\n\nOld.\n"
@@ -229,7 +229,7 @@ def test_the_wheel_holds_the_whole_package(made: Path) -> None:
 
 def test_the_package_can_be_made_from_its_source(made: Path, tmp_path: Path) -> None:
     with tarfile.open(next(made.glob("*.tar.gz"))) as source:
-        source.extractall(tmp_path, filter="data")
+        unpack(source, tmp_path)
     folder = tmp_path / f"mha_course-{__version__}"
     assert (folder / "LICENSE").exists()
     built = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path]
