@@ -90,6 +90,7 @@ def main() -> int:
         opened = playwright.chromium.launch(
             executable_path=options.chromium, args=["--no-sandbox", "--disable-gpu"]
         )
+        visit(opened, address, pages[0])  # not counted: the browser has just been started
         for page in pages:
             visits.append(visit(opened, address, page))
             print(_row(visits[-1]), flush=True)
