@@ -60,7 +60,7 @@ test: book check ## Run what must hold: lint, types, tests, notebooks, the site,
 test-ci: book check $(PROXY) ## Run also what takes longer: the exercises' audit, graders that are killed
 	$(PYTEST) -m "not weekly"
 
-test-all: book check $(PROXY) ## Run all tests: experiments anew, every page as a notebook
+test-all: book check $(PROXY) ## Run all tests: experiments anew, every page as a notebook, clusters
 	$(PYTEST)
 
 check: $(READY)

@@ -22,7 +22,7 @@ from mha_course.autograder.sandbox import SandboxUnavailable
 from mha_course.autograder.usage import descendants
 from mha_course.cli import main
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.weekly
 
 DASK = str(Path(sys.executable).with_name("dask"))
 SLOW = "import time; time.sleep(2)"  # so that it is still at work when something is killed

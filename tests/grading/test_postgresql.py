@@ -10,7 +10,7 @@ from conftest import require
 from postgresql import Server, running_server
 from sample_class import CLASS, SampleClass, expected
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.weekly
 
 SLOW = "import time; time.sleep(0.4)"
 

@@ -102,6 +102,7 @@ def test_ordinary_cells_tell_right_from_wrong(results: dict[str, Any]) -> None:
     assert same <= by_hand
 
 
+@pytest.mark.weekly  # it changes with nbgrader
 def test_the_example_of_nbgraders_documentation(tmp_path: Path, grader: Grader) -> None:
     """With both: what nbgrader gives is not taken from the results."""
     each = make_class(EXAMPLE)
