@@ -47,7 +47,7 @@ from mha_course.autograder.grader import Grader
 from mha_course.autograder.job import Graded, Job
 from mha_course.autograder.seeds import SECRET_FILE, student_seed
 from mha_course.grading.assignment import ORDER, grade_id, read_assignment
-from mha_course.grading.bank import Bank, read_bank
+from mha_course.grading.bank import Bank, bank_file, read_bank
 from mha_course.grading.sitting import without_hidden_tests, without_markers
 
 HERE = Path(__file__).resolve().parents[1]
@@ -225,7 +225,7 @@ def _of_the_bank(name: str) -> Class:
     """Return a class whose submissions hold all answers of the bank, one for each task."""
     solution = read_assignment(HERE / "solutions" / name / f"{name}.ipynb")
     released = _notebooks(HERE / "exercises" / name)[name]
-    bank = read_bank(HERE / "tests" / "exercises" / f"{name.replace('-', '_')}.py")
+    bank = read_bank(bank_file(name, HERE / "tests" / "exercises"))
     cells = solution.cells()
     solved = {task.name: without_markers(cells[task.name].source) for task in solution.tasks}
     handed_in = {"blank": released, "solution": _filled(released, solved)}

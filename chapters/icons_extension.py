@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from built_pages import change_pages
 from sphinx.application import Sphinx
 
 SCRIPT = "scripts/fontawesome.js"
@@ -51,13 +52,13 @@ def draw_icons(app: Sphinx, error: Exception | None) -> None:
     if not script.exists():  # done by an earlier build, of which this is a part
         return
     drawings = script.read_text(encoding="utf-8")
-    for file in Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        drawn = _TAG.sub(
-            lambda tag: _svg(tag["classes"], tag["rest"], drawings), _LOADED.sub("", text)
+
+    def drawn(_: Path, page: str) -> str:
+        return _TAG.sub(
+            lambda tag: _svg(tag["classes"], tag["rest"], drawings), _LOADED.sub("", page)
         )
-        if drawn != text:
-            file.write_text(drawn, encoding="utf-8")
+
+    change_pages(Path(app.outdir), drawn)
     for name in STYLES:
         sheet = static / name
         sheet.write_text(

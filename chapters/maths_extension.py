@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import quickjs
+from built_pages import change_pages
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
@@ -200,15 +201,15 @@ def set_formulas(folder: Path) -> None:
         ExtensionError: a formula cannot be set.
     """
     formulas = Formulas()
-    for file in folder.rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
+
+    def with_formulas(file: Path, page: str) -> str:
         up = "../" * (len(file.relative_to(folder).parts) - 1)
         try:
-            page = set_page(text, formulas, f"{up}{STYLE}")
+            return set_page(page, formulas, f"{up}{STYLE}")
         except ValueError as wrong:
             raise ExtensionError(f"{file.name}: {wrong}") from wrong
-        if page != text:
-            file.write_text(page, encoding="utf-8")
+
+    change_pages(folder, with_formulas)
     Path(folder, STYLE).write_text(formulas.style(), encoding="utf-8")
 
 

@@ -16,11 +16,13 @@ from typing import Any, NamedTuple
 
 import jupytext
 import nbformat
+from built_pages import change_pages
 from nbformat import NotebookNode
 from publishing_extension import REPOSITORY, SITE, address
 from sphinx.application import Sphinx
 
 from mha_course.experiments.sources import Source, sources
+from mha_course.widgets.self_check import QUESTION
 
 START = """# Goes to the folder of the course, where the measured results are
 try:
@@ -47,7 +49,6 @@ _ROLE = re.compile(
     r"\{(?P<role>[\w:]+)\}`(?P<text>[^`<]*?)(?:\s*<(?P<target>[^`>]*)>)?`", re.DOTALL
 )
 _LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<target>[\w./#-]+)\)")
-_QUESTION = re.compile(r"^:::\{(?:number-)?question\}", re.MULTILINE)
 _NOTEBOOK = re.compile(r'(href="[^"]*_sources/[^"]*\.ipynb") target="_blank"')
 _LATE = 502  # after the theme has made its buttons
 
@@ -96,7 +97,7 @@ def notebook(text: str, rest: Rest) -> NotebookNode:
     for cell in page.cells:
         if cell.cell_type == "markdown":
             # the questions are shown by the cell before them
-            if not _QUESTION.search(cell.source):
+            if not QUESTION.search(cell.source):
                 cell.source = _markdown(cell.source, rest, keys)
                 cells.append(cell)
             continue
@@ -202,11 +203,7 @@ def download(app: Sphinx, error: Exception | None) -> None:
     """Make browsers keep notebooks: the theme's link would show the file as text."""
     if error is not None or app.builder.format != "html":
         return
-    for file in Path(app.outdir).rglob("*.html"):
-        text = file.read_text(encoding="utf-8")
-        mended = _NOTEBOOK.sub(r"\1 download", text)
-        if mended != text:
-            file.write_text(mended, encoding="utf-8")
+    change_pages(Path(app.outdir), lambda _, page: _NOTEBOOK.sub(r"\1 download", page))
 
 
 def _rest(app: Sphinx, page: str) -> Rest:

@@ -16,7 +16,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -355,7 +355,9 @@ def _add_init_course(commands: Any) -> None:
     init.add_argument(
         "--course-id", default="", metavar="NAME", help="by default multi-head-attention"
     )
-    init.add_argument("--assignments", default="", metavar="A,B", help="only these; all by default")
+    init.add_argument(
+        "--assignments", default="", type=_names, metavar="A,B", help="only these; all by default"
+    )
     init.add_argument(
         "--due",
         action="append",
@@ -377,7 +379,7 @@ def _add_trial_class(commands: Any) -> None:
     )
     trial.add_argument("folder", type=Path, metavar="DIR", help="new, outside of the checkout")
     trial.add_argument(
-        "--assignments", default="heads", metavar="A,B", help="these; by default heads"
+        "--assignments", default="heads", type=_names, metavar="A,B", help="these; by default heads"
     )
     trial.set_defaults(carry_out=_trial_class)
 
@@ -647,21 +649,28 @@ def _init_course(options: argparse.Namespace) -> int:
         db_url=options.db,
         exchange=options.exchange,
         course_id=options.course_id,
-        assignments=[name.strip() for name in options.assignments.split(",") if name.strip()],
+        assignments=options.assignments,
         due=due,
     )
-    for line in init_course(Path.cwd(), options.folder, wanted):
-        print(line)
-    return 0
+    return _printed(init_course(Path.cwd(), options.folder, wanted))
 
 
 def _trial_class(options: argparse.Namespace) -> int:
     from mha_course.classroom.trial_class import trial_class  # heavy
 
-    names = tuple(name.strip() for name in options.assignments.split(",") if name.strip())
-    for line in trial_class(Path.cwd(), options.folder, names):
+    return _printed(trial_class(Path.cwd(), options.folder, options.assignments))
+
+
+def _printed(lines: Iterable[str]) -> int:
+    """Print each line when it comes; return the exit code of a command that is done."""
+    for line in lines:
         print(line)
     return 0
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Return names that have commas between them."""
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def _due(text: str) -> tuple[str, datetime]:
@@ -681,17 +690,13 @@ def _due(text: str) -> tuple[str, datetime]:
 def _update_course(options: argparse.Namespace) -> int:
     from mha_course.classroom.folder import update_course  # heavy
 
-    for line in update_course(Path.cwd(), options.folder):
-        print(line)
-    return 0
+    return _printed(update_course(Path.cwd(), options.folder))
 
 
 def _students(options: argparse.Namespace) -> int:
     from mha_course.classroom.students import add_students  # heavy
 
-    for line in add_students(Path.cwd(), options.file):
-        print(line)
-    return 0
+    return _printed(add_students(Path.cwd(), options.file))
 
 
 def _extend(options: argparse.Namespace) -> int:
@@ -703,9 +708,7 @@ def _extend(options: argparse.Namespace) -> int:
     except (OverflowError, ValueError):  # nan, and centuries
         raise ValueError(f"--days {options.days:g}: give a number of days, such as 3") from None
     course, waiting = Course(), partial(print, file=sys.stderr)
-    for line in extend(course, options.assignment, options.student, more, waiting=waiting):
-        print(line)
-    return 0
+    return _printed(extend(course, options.assignment, options.student, more, waiting=waiting))
 
 
 def _doctor(_: argparse.Namespace) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -92,6 +95,16 @@ def site() -> Path:
     if not (folder / "index.html").exists():
         pytest.fail("there is no built book: run `make book` first")
     return folder
+
+
+@pytest.fixture(scope="module")
+def published(site: Path) -> Iterator[str]:
+    """Address of the built book on a server; in a folder, a browser shows notebooks as text."""
+    handler = partial(SimpleHTTPRequestHandler, directory=site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def shared(name: str) -> TextModel:

@@ -89,15 +89,8 @@ def configure(c: Any, root: str | Path) -> None:
     # Hidden tests draw other inputs for every student, from a seed made with the course's secret:
     # the file .course-secret in its folder, or the environment variable MHA_COURSE_SECRET.
     c.JudgeSubmission.secret_folder = c.CourseDirectory.root
-    # What a submission may use; `mha-course grade` has options for the same.
+    # As long as for the button; c.JudgeSubmission has the other limits of a submission, too.
     c.JudgeSubmission.cell_seconds = float(_CELL_SECONDS)
-    c.JudgeSubmission.total_seconds = 600.0
-    c.JudgeSubmission.memory_mb = 2048
-    c.JudgeSubmission.processes = 32
-    c.JudgeSubmission.open_files = 256
-    c.JudgeSubmission.disk_mb = 128
-    c.JudgeSubmission.output_characters = 10_000_000
-    c.JudgeSubmission.sandbox = True
 
     # What lies in the exchange is collected only if it is a student's own. (None on Windows.)
     if os.name == "posix":

@@ -13,7 +13,9 @@ from IPython.display import HTML
 
 from mha_course.widgets.live import BOOK, MODULES, bundle
 
-_QUESTION = re.compile(r"^:::\{(?:number-)?question\}.*?^:::$", re.DOTALL | re.MULTILINE)
+QUESTION = re.compile(r"^:::\{(?:number-)?question\}.*?^:::$", re.DOTALL | re.MULTILINE)
+"""A question of a self-check, whole, in the text of a chapter."""
+
 _ROLE = re.compile(r"\{(numref|ref|term|doc)\}`([^`<]*?)(?:\s*<[^`>]*>)?`")
 
 
@@ -29,7 +31,7 @@ def self_check(page: str, *, folder: Path = Path()) -> HTML | None:
     """
     if os.environ.get(BOOK):
         return None
-    questions = _QUESTION.findall(_text(folder, page))
+    questions = QUESTION.findall(_text(folder, page))
     if not questions:
         return HTML(
             f"<p>There are no questions in {page}.md or {page}.ipynb in {folder.resolve()}. "

@@ -8,10 +8,10 @@ from pathlib import Path
 from mha_course.grading.assignment import read_assignments
 from mha_course.grading.progress import short
 from mha_course.widgets.live import Heights, LiveFigure
+from mha_course.widgets.self_check import QUESTION
 
 _HEIGHTS = Heights(wide=1010, narrow=1430)
 _TITLE = re.compile(r"^# (.+)$", re.MULTILINE)
-_QUESTION = re.compile(r"^:::\{(?:number-)?question\}", re.MULTILINE)
 _FALLBACK = (
     "<p>On the page of the book, tables show which pages you have finished, how the self-checks "
     "went, and which tasks of the exercises are done. They are kept in your browser.</p>"
@@ -59,4 +59,4 @@ def _page(file: Path) -> dict[str, str | int]:
     title = _TITLE.search(text)
     if title is None:
         raise ValueError(f"{file} has no title: no line that begins with `# `")
-    return {"page": file.stem, "title": title[1], "questions": len(_QUESTION.findall(text))}
+    return {"page": file.stem, "title": title[1], "questions": len(QUESTION.findall(text))}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -10,7 +11,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from playwright.sync_api import FrameLocator, Page
 
 TOKEN = "a-token-for-this-test"
 
@@ -18,6 +22,30 @@ TOKEN = "a-token-for-this-test"
 def address(url: str, notebook: str) -> str:
     """Return the address of a notebook in a JupyterLab, in a workspace as new."""
     return f"{url}/lab/tree/{quote(notebook)}?token={TOKEN}&reset"
+
+
+def write_settings(home: Path, settings: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set what JupyterLab's settings editor sets, for a home as `course.environment` has it."""
+    file = home / "config" / "labconfig" / "default_setting_overrides.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(settings))
+
+
+def give_points(page: Page, form: Page | FrameLocator, task: str, points: str) -> None:
+    """Type points into the form of a submission in formgrader, and wait until they are saved."""
+    field = form.locator(f"input.score#{task}")
+    field.scroll_into_view_if_needed()
+    field.fill(points)
+    with page.expect_response(lambda answer: "/api/grade/" in answer.url and answer.ok):
+        field.press("Tab")
+
+
+def give_comment(page: Page, form: Page | FrameLocator, task: str, comment: str) -> None:
+    """Type a comment there, and wait until it is saved."""
+    field = form.locator(f"textarea.comment[id^={task}]")
+    field.fill(comment)
+    with page.expect_response(lambda answer: "/api/comment/" in answer.url and answer.ok):
+        field.press("Tab")
 
 
 @contextmanager

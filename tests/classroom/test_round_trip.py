@@ -16,7 +16,7 @@ from nbgrader.api import Gradebook
 from students import Student
 
 from mha_course.grading.assignment import Assignment
-from mha_course.grading.bank import read_bank
+from mha_course.grading.bank import bank_file, read_bank
 from mha_course.grading.sitting import sit
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ BANKS = REPOSITORY / "tests" / "exercises"
 
 def answers(name: str) -> dict[str, dict[str, str]]:
     """Answers to the tasks of an assignment, by student."""
-    bank = read_bank(BANKS / f"{name.replace('-', '_')}.py")
+    bank = read_bank(bank_file(name, BANKS))
     found: dict[str, dict[str, str]] = {"solver": {}, "misled": {}, "stylist": {}}
     for wrong in bank.wrong:
         found["misled"].setdefault(wrong.task, wrong.code)

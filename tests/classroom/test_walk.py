@@ -24,7 +24,7 @@ import nbformat
 import pytest
 from conftest import PATIENCE, require
 from course import BOOK_URL, HEADS, REPOSITORY, cells_by_id, environment, read
-from lab import TOKEN, running_lab
+from lab import TOKEN, give_comment, give_points, running_lab, write_settings
 from nbgrader.api import Gradebook
 from PIL import Image
 from playwright.sync_api import Browser, FrameLocator, Locator, Page, expect
@@ -99,9 +99,7 @@ class Lab(NamedTuple):
 def opened_lab(folder: Path, scratch: Path, browser: Browser, width: int) -> Iterator[Lab]:
     """Run a JupyterLab for one person, with a home of their own."""
     quiet = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}
-    settings = scratch / "config" / "labconfig" / "default_setting_overrides.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps(quiet))
+    write_settings(scratch, quiet)
     with running_lab(folder, environment(scratch), scratch / "lab.log") as url:
         page = browser.new_page(viewport={"width": width, "height": HEIGHT})
         page.set_default_timeout(PATIENCE)
@@ -322,15 +320,8 @@ def grade_by_hand(instructor: Lab, camera: Camera) -> None:
         frame.get_by_role("link", name="Submission #1").click()
     page.wait_for_load_state("networkidle")
     for task in HEADS.written:
-        points = frame.locator(f"input.score#{task.name}")
-        points.scroll_into_view_if_needed()
-        points.fill("1")
-        with page.expect_response(lambda answer: "/api/grade/" in answer.url and answer.ok):
-            points.press("Tab")
-    comment = frame.locator(f"textarea.comment[id^={WRITTEN.name}]")
-    comment.fill(COMMENT)
-    with page.expect_response(lambda answer: "/api/comment/" in answer.url and answer.ok):
-        comment.press("Tab")
+        give_points(page, frame, task.name, "1")
+    give_comment(page, frame, WRITTEN.name, COMMENT)
     rubric = frame.get_by_text("For you who grade, and not in the feedback:").first
     expect(rubric).to_be_visible()
     expect(frame.get_by_role("cell", name="One head returns one average").first).to_be_visible()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import zipfile
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -22,22 +18,6 @@ from mha_course.bundle import TOP
 pytestmark = pytest.mark.slow
 
 KEPT = ("heads", "counting")  # to run all six would take a minute, and show nothing else
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder without a word."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def book(site: Path) -> Iterator[str]:
-    """Address of the built book, published on this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
 
 
 def unpacked(page: Page, book: str, folder: Path) -> Path:
@@ -60,10 +40,10 @@ def progress(folder: Path) -> list[str]:
 
 
 def test_from_the_site_to_ones_progress(
-    browser: Browser, book: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, published: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = browser.new_page()
-    folder = unpacked(page, book, tmp_path)
+    folder = unpacked(page, published, tmp_path)
     names = {one.name for one in (folder / "exercises").iterdir()}
     assert set(KEPT) < names
     # the package of the bundle, not the one of this repository
@@ -78,7 +58,7 @@ def test_from_the_site_to_ones_progress(
         for file in (folder / "exercises" / name).iterdir():
             file.unlink()
         (folder / "exercises" / name).rmdir()
-    monkeypatch.setenv("MHA_BOOK_URL", book)
+    monkeypatch.setenv("MHA_BOOK_URL", published)
     said = progress(folder)
     of_heads = next(line for line in said if line.startswith("heads"))
     assert f" 1 of {len(HEADS.tasks)} tasks" in of_heads

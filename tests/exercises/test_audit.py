@@ -8,14 +8,14 @@ import pytest
 
 from mha_course.grading.assignment import Assignment, read_assignment, read_assignments
 from mha_course.grading.audit import LEAST_SCORE, audit, table
-from mha_course.grading.bank import Bank, read_bank
+from mha_course.grading.bank import Bank, bank_file, read_bank
 
 REPOSITORY = Path(__file__).parents[2]
 ASSIGNMENTS = {one.name: one for one in read_assignments(REPOSITORY / "solutions")}
 
 
 def bank_of(name: str) -> Bank:
-    return read_bank(Path(__file__).parent / f"{name.replace('-', '_')}.py")
+    return read_bank(bank_file(name, Path(__file__).parent))
 
 
 def release_of(name: str) -> Assignment:

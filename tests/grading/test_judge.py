@@ -19,7 +19,7 @@ from mha_course.autograder import learner
 from mha_course.autograder.judge import Judge, Limits, TestOutcome
 from mha_course.autograder.wire import Channel, encode
 from mha_course.grading.assignment import Assignment, read_assignments
-from mha_course.grading.bank import read_bank
+from mha_course.grading.bank import bank_file, read_bank
 from mha_course.grading.sitting import sit, without_markers
 
 REPOSITORY = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ def judged(
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_verdicts_and_messages_are_those_of_one_process(name: str) -> None:
     assignment = ASSIGNMENTS[name]
-    bank = read_bank(REPOSITORY / "tests" / "exercises" / f"{name.replace('-', '_')}.py")
+    bank = read_bank(bank_file(name, REPOSITORY / "tests" / "exercises"))
     for entry in (None, *bank.wrong[::EVERY], *bank.right[::EVERY]):
         answers, only = ({entry.task: entry.code}, entry.task) if entry else ({}, None)
         alone = sit(assignment, answers, only=only and {only})

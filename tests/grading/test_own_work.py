@@ -35,7 +35,7 @@ from mha_course.autograder.source_look import (
 )
 from mha_course.autograder.warm_server import WarmServer
 from mha_course.grading.assignment import grade_id
-from mha_course.grading.bank import read_bank
+from mha_course.grading.bank import bank_file, read_bank
 from mha_course.grading.diagnosis import Diagnosis
 from mha_course.grading.own_work import own_attention
 from mha_course.grading.task import task
@@ -709,7 +709,7 @@ def with_answers(name: str, answers: Mapping[str, str]) -> list[NotebookNode]:
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_the_banks_hold_nothing_suspicious(name: str) -> None:
     """Of some 760 answers, right and wrong, only those stand out that borrow."""
-    bank = read_bank(BANKS / f"{name.replace('-', '_')}.py")
+    bank = read_bank(bank_file(name, BANKS))
     for entry in (*bank.wrong, *bank.right):
         found = look(with_answers(name, {entry.task: entry.code}))
         borrowed = {"torchs-attention": "one's own work", "course-code": "the package's"}

@@ -37,7 +37,7 @@ from mha_course.autograder.report.similarity import Answers, groups, shared, sim
 from mha_course.autograder.report.text import cell as spreadsheet_cell
 from mha_course.autograder.report.text import line
 from mha_course.cli import main
-from mha_course.grading.bank import read_bank
+from mha_course.grading.bank import bank_file, read_bank
 from mha_course.grading.sitting import without_markers
 
 CONFIG = """
@@ -655,7 +655,7 @@ def renamed(code: str, mark: str) -> str:
 
 def bank_of(name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Return right and wrong answers of an assignment, by task."""
-    bank = read_bank(REPOSITORY / "tests" / "exercises" / f"{name.replace('-', '_')}.py")
+    bank = read_bank(bank_file(name, REPOSITORY / "tests" / "exercises"))
     cells = ASSIGNMENTS[name].cells()
     right = {
         task.name: [without_markers(cells[task.name].source)]

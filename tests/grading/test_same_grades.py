@@ -17,7 +17,7 @@ from benchmarks import same_grades
 from benchmarks.same_grades import EXAMPLE, NAMES, ORDER, ORDINARY, Points, make_class
 from mha_course.autograder.grader import Grader
 from mha_course.autograder.job import Settings
-from mha_course.grading.bank import read_bank
+from mha_course.grading.bank import bank_file, read_bank
 
 BANKS = Path(__file__).parents[1] / "exercises"
 
@@ -56,7 +56,7 @@ def test_every_difference_has_a_reason(name: str, results: dict[str, Any]) -> No
 
 @pytest.mark.parametrize("name", ORDER)
 def test_every_answer_of_the_bank_is_in_a_notebook(name: str) -> None:
-    bank = read_bank(BANKS / f"{name.replace('-', '_')}.py")
+    bank = read_bank(bank_file(name, BANKS))
     handed_in = make_class(name).handed_in.values()
     sources = {cell.source for notebooks in handed_in for cell in notebooks[name].cells}
     assert {one.code for one in (*bank.wrong, *bank.right)} <= sources

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sys
-from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from urllib.parse import parse_qs, urlsplit
 
 import nbformat
@@ -198,16 +194,6 @@ def test_other_pages_have_none(site: Path) -> None:
     for page in (site / "chapters").glob("*.html"):
         made = (site / "_sources" / "chapters" / f"{page.stem}.ipynb").exists()
         assert made == (page.stem in WITH_CODE), page.stem
-
-
-@pytest.fixture(scope="module")
-def published(site: Path) -> Iterator[str]:
-    """Address of the book on a server; in a folder, a browser shows the file as text."""
-    handler = partial(SimpleHTTPRequestHandler, directory=site)
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_the_button_downloads_a_notebook(

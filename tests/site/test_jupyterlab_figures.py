@@ -5,8 +5,6 @@ What the page tests do with a figure is done here with the same figure as a widg
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,7 +23,8 @@ import test_live_switch_off
 import test_quiz
 import torch
 from conftest import PATIENCE
-from lab import TOKEN, address, running_lab
+from course import environment
+from lab import TOKEN, address, running_lab, write_settings
 from notebook_extension import Rest, notebook
 from playwright.sync_api import Browser, Locator, Page, expect
 from publishing_extension import LAB, in_jupyterlab
@@ -86,17 +85,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         nbformat.write(first_part(chapter), folder / f"{chapter}.ipynb")
     (folder / "chapters").mkdir()
     shutil.copy(ROOT / "chapters" / "start.md", folder / "chapters")
-    settings = own / "config" / "labconfig" / "default_setting_overrides.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps(SETTINGS))
-    env = os.environ | {
-        "HOME": str(own),
-        "IPYTHONDIR": str(own / "ipython"),
+    write_settings(own, SETTINGS)
+    env = environment(own) | {
         "MPLCONFIGDIR": matplotlib.get_configdir(),  # to list all fonts anew takes seconds
-        "JUPYTER_CONFIG_DIR": str(own / "config"),
         "JUPYTER_CONFIG_PATH": str(ROOT / ".jupyter"),  # as `make lab` has it
-        "JUPYTER_DATA_DIR": str(own / "data"),
-        "JUPYTER_RUNTIME_DIR": str(own / "runtime"),
     }
     with running_lab(folder, env, own / "lab.log") as url:
         yield url
