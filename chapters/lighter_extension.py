@@ -15,6 +15,7 @@ from typing import Any
 
 import tinycss2
 from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
 
 # Part of a file's name, and what is on a page that needs the file
 USED_BY = {
@@ -26,6 +27,7 @@ USED_BY = {
     "language_data": re.compile(r'id="search-results"'),
     "searchindex": re.compile(r'id="search-results"'),
 }
+THEME_SCRIPT = "_static/scripts/pydata-sphinx-theme.js"
 STYLE, OWN_STYLE = "_static/styles/book.css", "_static/book.css"
 # Names that scripts put together from parts: the theme's, and those of our figures
 _MADE_NAMES = ("bs-tooltip-", "bs-popover-", "mha-")
@@ -65,6 +67,20 @@ _LINE = re.compile(r"<dd>(.*?)</dd>", re.DOTALL)
 _STYLE_OF_FIGURE = re.compile(r"<style>(\.mha-[^<]*)</style>")
 _VIEWPORT = re.compile(r'<meta name="viewport"[^>]*>')
 _AT_ONCE = re.compile(r"<script(?![^>]*\b(?:defer|async)\b)(?=[^>]* src=)")
+# See _static/below.js. Who comes to a place further down gets all at once, so that it stays there.
+_BELOW_LATER = """<script>
+if (!location.hash && performance.getEntriesByType("navigation")[0]?.type === "navigate")
+  document.documentElement.dataset.below = "later";
+</script>"""
+# The theme asks every block whether it scrolls, and at once writes to it whether Tab stops there:
+# so each question makes the browser lay out the page again. What is not laid out is not asked
+# yet, and Tab stops there.
+_TAB_STOPS = re.compile(
+    r"(?P<blocks>document\.querySelectorAll\(\[[^\]]*\]\.join\(\", \"\)\))"
+    r"\.forEach\(e=>\{e\.tabIndex=(?P<stop>e\.scrollWidth>[^}]*\?0:-1)\}\)"
+)
+_LATER = 'e.closest("[data-below] .cell:not([data-laid-out])")'
+_WRITE = ".forEach(([e,t])=>{e.tabIndex===t||(e.tabIndex=t)})"
 
 
 def lighter(page: str) -> str:
@@ -81,7 +97,7 @@ def lighter(page: str) -> str:
         return found[0] if needs is None or needs.search(body) else ""
 
     page = _PRELOAD.sub("", _KERNEL.sub("", _SCRIPT.sub(kept, page)))
-    page = _THEME.sub(_THEME_AT_ONCE, page)
+    page = _THEME.sub(f"{_THEME_AT_ONCE}\n{_BELOW_LATER}", page)
     if "togglebutton.js" not in page:
         page = _TOGGLES.sub("", page)
     # the page of the search runs its script from the page itself
@@ -114,6 +130,22 @@ def valid(page: str) -> str:
     return _SIGNATURE.sub(
         lambda found: _LINE.sub(r'<div class="sig-line">\1</div>', found[1]), page
     )
+
+
+def with_quick_tab_stops(script: str) -> str:
+    """Return the theme's script so that it asks all blocks first, and writes what has changed.
+
+    Raises:
+        ExtensionError: it is another script than the one known here.
+    """
+    if _WRITE in script:  # by an earlier build, of which this is a part
+        return script
+    quick, found = _TAB_STOPS.subn(
+        rf"Array.from(\g<blocks>,e=>[e,{_LATER}||\g<stop>]){_WRITE}", script
+    )
+    if found != 1:
+        raise ExtensionError("the theme's script has changed: see _TAB_STOPS")
+    return quick
 
 
 def used_rules(style: str, words: set[str]) -> str:
@@ -227,9 +259,12 @@ def finish(app: Sphinx, error: Exception | None) -> None:
     for file, page in one_style(folder, pages).items():
         if page != before[file]:
             file.write_text(page, encoding="utf-8")
+    theme = folder / THEME_SCRIPT
+    theme.write_text(with_quick_tab_stops(theme.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
+    app.add_js_file("below.js", loading_method="defer")
     app.connect("build-finished", finish, priority=800)  # after the theme has written its styles
     return {"parallel_read_safe": True, "parallel_write_safe": True}

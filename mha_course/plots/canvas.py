@@ -237,6 +237,8 @@ def _adapt(svg: str, prefix: str, description: str) -> str:
     svg = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", svg)
     svg = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", svg)
 
+    svg = _without_bare_groups(svg)
+
     svg = re.sub(INK, "currentColor", svg, flags=re.IGNORECASE)
     svg = re.sub(PAGE, _PAGE, svg, flags=re.IGNORECASE)
     for colour in DARK:
@@ -252,3 +254,17 @@ def _adapt(svg: str, prefix: str, description: str) -> str:
         f'style="max-width:{float(view[1]) * _MAX_WIDTH:.0f}px">'
     )
     return opening + svg[svg.index(">") + 1 :].rstrip()
+
+
+def _without_bare_groups(svg: str) -> str:
+    """Take away groups that say nothing: half of what a browser has to lay out."""
+    said: list[bool] = []  # of each group that is open
+
+    def kept(tag: re.Match[str]) -> str:
+        if tag[0] == "</g>":
+            return tag[0] if said.pop() else ""
+        if not tag[0].endswith("/>"):
+            said.append(tag[0] != "<g>")
+        return "" if tag[0] in ("<g>", "<g/>") else tag[0]
+
+    return re.sub(r"\n\s*\n", "\n", re.sub(r"<g\b[^>]*>|</g>", kept, svg))

@@ -103,6 +103,12 @@ def test_drawing_brings_no_style_sheet_and_no_fixed_size(figure: Figure) -> None
     assert root.get("height") is None
 
 
+def test_groups_that_say_nothing_are_gone(figure: Figure) -> None:
+    svg = figure.svg()
+    assert "<g>" not in svg
+    assert svg.count("<g ") == svg.count("</g>")
+
+
 def test_rules_beside_the_drawing_reach_only_our_figures(figure: Figure) -> None:
     (sheet,) = re.findall(r"<style>(.*?)</style>", figure._repr_html_())
     for selectors in re.findall(r"([^{}]+)\{", sheet):

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from lighter_extension import lighter, one_style, used_rules, valid
+from lighter_extension import (
+    THEME_SCRIPT,
+    lighter,
+    one_style,
+    used_rules,
+    valid,
+    with_quick_tab_stops,
+)
 from maths_extension import Formulas, set_page
+from sphinx.errors import ExtensionError
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +140,14 @@ def test_pages_are_mended() -> None:
     assert '<summary><span class="collapsed admonition-title">Show</span>' in shown
     assert '<div class="sig-line"><em class="sig-param">x</em>,</div>' in shown
     assert "<dl>" not in shown
+
+
+def test_the_themes_script_asks_first_and_writes_then(site: Path) -> None:
+    built = (site / THEME_SCRIPT).read_text()
+    assert with_quick_tab_stops(built) == built
+    blocks = 'document.querySelectorAll(["pre",".x > .y"].join(", "))'
+    quick = with_quick_tab_stops(f"{blocks}.forEach(e=>{{e.tabIndex=e.scrollWidth>e.a?0:-1}})")
+    assert quick.startswith(f"Array.from({blocks},e=>[e,e.closest(")
+    assert "||e.scrollWidth>e.a?0:-1]).forEach(([e,t])=>" in quick
+    with pytest.raises(ExtensionError, match="has changed"):
+        with_quick_tab_stops("nothing of the kind")
