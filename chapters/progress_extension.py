@@ -24,7 +24,7 @@ def add_box(
     app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: object
 ) -> None:
     """Put the box under every page that the contents name."""
-    if app.builder.name == "html" and page in app.env.all_docs and page != app.config.root_doc:
+    if app.builder.name == "html" and page in app.env.all_docs:
         context["body"] += BOX
 
 

@@ -46,6 +46,8 @@
     const own = page({ getAttribute: () => "" });
     const links = [...document.querySelectorAll("nav.bd-docs-nav li.toctree-l1 > a")];
     const contents = new Set(links.map(page));
+    const start = document.querySelector("a.navbar-brand"); // the contents do not name it
+    if (start) contents.add(page(start));
 
     function show(pages) {
       for (const link of links) {

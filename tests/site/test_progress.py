@@ -100,3 +100,15 @@ def test_nothing_moves_when_the_marks_come(reader: BrowserContext, site: Path) -
     before = page.evaluate(places), page.evaluate(heights)
     read_to_the_end(page)
     assert (page.evaluate(places), page.evaluate(heights)) == before
+
+
+def test_the_first_page_counts_too_which_no_contents_name(
+    reader: BrowserContext, site: Path
+) -> None:
+    page = opened(reader, site, "start")
+    read_to_the_end(page)
+    expect(page.locator(".mha-progress [role=status]")).to_contain_text("1 of ")
+    table = opened(reader, site, "your-progress")
+    row = table.locator("tr", has=table.get_by_role("rowheader", name="Multi-head attention"))
+    expect(row).to_contain_text("✓ read")
+    expect(table.locator(".mha-progress [role=status]")).to_contain_text("1 of ")

@@ -292,8 +292,12 @@ function numberQuestion(node, kept, told) {
     "div",
     { class: "mha-number-field" },
     make("label", {}, "Your number ", input, ` ${units[0]}`),
-    make("button", { type: "button", onclick: check }, "Check"),
-    make("button", { type: "button", onclick: showAnswer }, "Show the answer"),
+    make(
+      "span",
+      { class: "mha-buttons" },
+      make("button", { type: "button", onclick: check }, "Check"),
+      make("button", { type: "button", onclick: showAnswer }, "Show the answer"),
+    ),
   );
   details.hidden = true;
   details.before(field);

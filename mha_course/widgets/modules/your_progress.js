@@ -109,9 +109,9 @@ function assignmentTable(assignments, tasks, caption) {
     });
     return [
       name,
-      make("span", {}, bar, ` ${isKnown ? `${done.length} of ${all.length}` : `${all.length} tasks`}`),
-      next ? `${minutes} min` : "complete",
-      next ? `${next.title} (${next.minutes} min)` : "",
+      make("span", { class: "mha-count" }, bar, ` ${isKnown ? `${done.length} of ${all.length}` : `${all.length} tasks`}`),
+      next ? `${minutes}\u00a0min` : "complete",
+      next ? `${next.title} (${next.minutes}\u00a0min)` : "",
     ];
   });
   return progressTable(caption, ["assignment", "tasks", "left", "next"], rows);
