@@ -87,7 +87,8 @@ BANK = [
             import os
             def search():
                 for where, folders, names in os.walk("/"):
-                    if where in ("/proc", "/sys") or where.endswith("-packages"):
+                    # what the system brings along is nobody's, and takes half a minute to read
+                    if where in ("/proc", "/sys", "/usr") or where.endswith("-packages"):
                         folders.clear()
                     for name in names:
                         if name.endswith((".ipynb", ".jsonl", ".db", "secret")):
