@@ -23,7 +23,7 @@ BOX = """
 def add_box(
     app: Sphinx, page: str, _template: str, context: dict[str, Any], _doctree: object
 ) -> None:
-    """Put the box under every page that the contents name."""
+    """Put the box under every page of the book; the index and the search are none."""
     if app.builder.name == "html" and page in app.env.all_docs:
         context["body"] += BOX
 

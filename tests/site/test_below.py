@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from conftest import PATIENCE
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 CHAPTER = "one-head-is-not-enough"
 LAST = "check-yourself"
+PHONE: ViewportSize = {"width": 412, "height": 823}
 # Of each cell: whether the browser has left it out so far
 SKIPPED = """[...document.querySelectorAll(".bd-article .cell")]
     .map((cell) => !cell.firstElementChild.checkVisibility({ contentVisibilityAuto: true }))"""
@@ -20,7 +21,7 @@ NEVER_IDLE = "window.requestIdleCallback = () => {};"
 @pytest.fixture
 def reader(browser: Browser) -> Iterator[Page]:
     """A browser that has time for nothing but what it must do."""
-    page = browser.new_page(viewport={"width": 412, "height": 823})
+    page = browser.new_page(viewport=PHONE)
     page.add_init_script(NEVER_IDLE)
     yield page
     page.close()
@@ -48,7 +49,7 @@ def test_where_a_reader_comes_it_is_there(reader: Page, site: Path) -> None:
 
 
 def test_all_of_it_comes_when_the_browser_has_time(browser: Browser, site: Path) -> None:
-    page = browser.new_page(viewport={"width": 412, "height": 823})
+    page = browser.new_page(viewport=PHONE)
     opened(page, site).wait_for_selector("html:not([data-below])", timeout=PATIENCE)
     assert not any(page.evaluate(SKIPPED))
     # and Tab stops at what scrolls, also there
@@ -63,7 +64,7 @@ def test_all_of_it_comes_when_the_browser_has_time(browser: Browser, site: Path)
 def test_who_comes_to_a_place_or_back_gets_all_at_once(reader: Page, site: Path) -> None:
     opened(reader, site, f"#{LAST}")
     assert not any(reader.evaluate(SKIPPED))
-    assert abs(reader.locator(f"#{LAST}").bounding_box()["y"]) < 823
+    assert abs(reader.locator(f"#{LAST}").bounding_box()["y"]) < PHONE["height"]
     opened(reader, site)
     reader.reload()
     assert not any(reader.evaluate(SKIPPED))

@@ -87,8 +87,7 @@ BANK = [
             import os
             def search():
                 for where, folders, names in os.walk("/"):
-                    # what the system brings along is nobody's, and takes half a minute to read
-                    if where in ("/proc", "/sys", "/usr") or where.endswith("-packages"):
+                    if where in ("/proc", "/sys") or where.endswith("-packages"):
                         folders.clear()
                     for name in names:
                         if name.endswith((".ipynb", ".jsonl", ".db", "secret")):
@@ -103,6 +102,8 @@ BANK = [
             )
             """
         ),
+        cell_seconds=80.0,  # on a busy machine it takes half a minute to look everywhere
+        total_seconds=80.0,
     ),
     Hostile(
         "the gradebook",
